@@ -1,0 +1,104 @@
+"""Where a pair's similarity <v_i, u_i> comes from: Grad-CAM and Integrated Gradients, over Captum.
+
+The target is always one pair's own similarity, never a softmax over the batch: Integrated Gradients enlarges the batch, so
+an in-batch value would not be a function of one example. A map says what the score depends on, not that the model is right.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from captum._utils.gradient import compute_layer_gradients_and_eval
+from captum.attr import LayerGradCam, LayerIntegratedGradients
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from prdlib.models import PRDModel
+from prdlib.models.text_encoder import merge_pieces
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """maps: [N, S, S] signed contribution per pixel; words: [N, W] per word of the report, or None; method and target in
+    words; delta: [N] completeness error of Integrated Gradients (sum of contributions - change of the score), or None."""
+
+    maps: np.ndarray
+    words: np.ndarray | None
+    method: str
+    target: str
+    delta: np.ndarray | None = None
+
+
+def grad_cam(model: PRDModel, images: np.ndarray, reports: Sequence[Sequence[str]]) -> Attribution:
+    """Grad-CAM of <v_i, u_i> at the last map of the image encoder, without ReLU, enlarged to the image.
+
+    images: uint8 [N, S, S]; reports: N word lists. Works on convolutional maps and on a ViT's tokens.
+    """
+    model.eval()
+    with torch.no_grad():
+        texts = model.encode_reports(reports)
+    pixels = model.prepare_images(torch.from_numpy(images))
+    layer = model.image_encoder.attribution_layer
+
+    def similarity(values: Tensor) -> Tensor:
+        return (model.encode_images(values) * texts).sum(dim=1)
+
+    if hasattr(model.image_encoder, "vit"):
+        gradients, tokens = compute_layer_gradients_and_eval(similarity, layer, pixels)
+        weights = gradients[0].mean(dim=1, keepdim=True)
+        flat = (weights * tokens[0]).sum(dim=2)[:, 1:]
+        side = round(flat.shape[1] ** 0.5)
+        coarse = flat.view(len(flat), 1, side, side)
+    else:
+        coarse = LayerGradCam(similarity, layer).attribute(pixels)
+    size = pixels.shape[-2:]
+    maps = interpolate(coarse.detach().float(), size=size, mode="bilinear", align_corners=False)[:, 0]
+    return Attribution(maps.cpu().numpy(), None, "Grad-CAM", "similarity of the pair")
+
+
+def integrated_gradients(
+    model: PRDModel,
+    images: np.ndarray,
+    reports: Sequence[Sequence[str]],
+    baseline_image: np.ndarray,
+    steps: int = 32,
+    batch_size: int = 32,
+) -> Attribution:
+    """Integrated Gradients of <v_i, u_i> along one path for pixels and words together.
+
+    images: uint8 [N, S, S]; reports: N word lists; baseline_image: uint8 [S, S], the image of no information (the mean
+    image); the words' baseline is [PAD] between the special tokens. steps: points of the path. batch_size: bounds memory.
+    """
+    model.eval()
+    pixels = model.prepare_images(torch.from_numpy(images))
+    blank = model.prepare_images(torch.from_numpy(baseline_image[None])).expand_as(pixels)
+    tokens = model.tokenise(reports)
+    is_word = tokens["word_ids"] >= 0
+    padding = model.word_tokenizer.pad_id
+    baseline_ids = torch.where(is_word, torch.full_like(tokens["input_ids"], padding), tokens["input_ids"])
+
+    def similarity(values: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
+        texts = model.encode_reports({"input_ids": ids, "attention_mask": mask})
+        return (model.encode_images(values) * texts).sum(dim=1)
+
+    layers = [model.text_encoder.get_input_embeddings(), model.pixel_input]
+    (by_piece, by_pixel), delta = LayerIntegratedGradients(similarity, layers).attribute(
+        inputs=(pixels, tokens["input_ids"]),
+        baselines=(blank, baseline_ids),
+        additional_forward_args=(tokens["attention_mask"],),
+        n_steps=steps,
+        internal_batch_size=batch_size,
+        return_convergence_delta=True,
+    )
+    words = int(tokens["word_ids"].max()) + 1
+    by_word = merge_pieces(by_piece.detach().sum(dim=2, keepdim=True), tokens["word_ids"], words)[..., 0]
+    return Attribution(
+        by_pixel.detach()[:, 0].float().cpu().numpy(),
+        by_word.float().cpu().numpy(),
+        "Integrated Gradients",
+        "similarity of the pair",
+        delta.detach().float().cpu().numpy(),
+    )

@@ -1,0 +1,316 @@
+"""Settings of a run: one profile (YAML) becomes one frozen :class:`RunConfig`; every setting exists once, here.
+
+``load_profile("cpu", {"training.epochs": 3})`` is all that a notebook or a command needs. An unknown key, a value of the
+wrong type or out of range is a :class:`ConfigError` of one sentence that names the nearest known key.
+"""
+
+from __future__ import annotations
+
+import difflib
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from prdlib.repro import hash_json
+
+PROFILE_FOLDER = Path(__file__).parent / "profiles"
+METHODS: dict[str, dict[str, bool]] = {
+    "clip": {"discrimination": False, "local": False},
+    "gloria": {"discrimination": False, "local": True},
+    "prd_no_local": {"discrimination": True, "local": False},
+    "prd": {"discrimination": True, "local": True},
+}
+WORD_ORDER = (
+    "shuffle_all_words",
+    "swap_adjacent_words",
+    "reverse_sentence",
+    "shuffle_within_trigrams",
+    "shuffle_trigrams",
+    "shuffle_nouns_and_adjectives",
+    "shuffle_all_but_nouns_and_adjectives",
+    "shuffle_nouns_verbs_adjectives",
+    "replace_adjectives_with_antonyms",
+)
+
+
+class ConfigError(ValueError):
+    """A setting that does not exist or cannot have this value."""
+
+
+def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None, choices=None) -> Any:
+    """A dataclass field with its help text and, where it has one, its range (both ends included) or its choices."""
+    metadata = {"help": help, "low": low, "high": high, "choices": choices}
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class DataConfig:
+    """Which studies, and how they are prepared."""
+
+    name: str = setting("phantom", "reader of the studies", choices=("phantom", "openi"))
+    directory: str = setting("", "folder of the collection as downloaded (the phantom needs none)")
+    n_studies: int = setting(960, "phantom: number of studies, follow-ups included", low=1)
+    seed: int = setting(0, "phantom: seed of anatomy, findings and wording", low=0)
+    image_size: int = setting(64, "side of the prepared square image, pixels", low=32, high=1024)
+    word_limit: int = setting(60, "words of a report that the encoders see", low=1, high=510)
+    deidentified: str = setting("drop", "Open-I: the token XXXX in reports", choices=("keep", "drop"))
+
+
+@dataclass(frozen=True)
+class ModelConfig:
+    """Encoders and the widths of the shared spaces."""
+
+    image_encoder: str = setting("narrow_resnet", "image encoder", choices=("narrow_resnet", "resnet18", "resnet34",
+                                 "resnet50", "vit_b_16", "tf_efficientnet_lite0"))  # fmt: skip
+    image_width: int = setting(12, "narrow_resnet: channels of the first stage", low=4, high=256)
+    image_weights: str = setting(
+        "", "state dict of the image encoder: a local file, or 'package' for tf_efficientnet_lite0"
+    )
+    text_encoder: str = setting("small_bert", "'small_bert' (from scratch), or the folder or hub name of an encoder")
+    text_layers: int = setting(2, "small_bert: transformer blocks", low=1, high=24)
+    text_width: int = setting(96, "small_bert: hidden width (a multiple of 32)", low=32, high=1024)
+    vocabulary_size: int = setting(2500, "small_bert: pieces of the WordPiece vocabulary", low=50)
+    projection_dim: int = setting(128, "D, the global image-report space", low=2)
+    local_dim: int = setting(128, "D_l, the region-word space", low=2)
+    dropout: float = setting(0.1, "dropout of small_bert", low=0.0, high=0.9)
+
+
+@dataclass(frozen=True)
+class ObjectiveConfig:
+    """L = L_itc + discrimination_weight L_prd + local_weight L_local (docs of prdlib.losses.objective)."""
+
+    discrimination_weight: float = setting(
+        0.5, "T; applies to the methods that discriminate perturbed reports", low=0.0
+    )
+    local_weight: float = setting(0.1, "L_w; applies to the methods with the local loss", low=0.0)
+    perturbations: tuple[str, ...] = setting(WORD_ORDER, "kinds of perturbed copies to draw from")
+    copies: int = setting(3, "K, kinds drawn without replacement for each study and epoch", low=1)
+    mask_duplicates: bool = setting(True, "equal reports of a batch are not negatives of each other")
+    initial_logit_scale: float = setting(1 / 0.07, "start of s", low=1.0, high=100.0)
+    initial_discrimination_scale: float = setting(
+        1 / 0.07, "start of s_p (the paper's best run: 100)", low=1.0, high=100.0
+    )
+    attention_temperature: float = setting(4.0, "tau1 of the local loss", low=0.1)
+    word_temperature: float = setting(5.0, "tau2 of the local loss", low=0.1)
+    similarity_temperature: float = setting(10.0, "tau3 of the local loss", low=0.1)
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Optimisation of one method with one seed."""
+
+    epochs: int = setting(8, "passes over the training studies, one image of each", low=1)
+    batch_size: int = setting(32, "B, image-report pairs of a step", low=2)
+    optimizer: str = setting("adamw", "optimiser", choices=("adamw", "sgd"))
+    learning_rate: float = setting(1.5e-3, "peak learning rate", low=1e-8, high=10.0)
+    encoder_learning_rate_factor: float = setting(
+        1.0, "learning rate of pretrained image weights / learning_rate", low=0.0
+    )
+    momentum: float = setting(0.9, "SGD's momentum", low=0.0, high=0.999)
+    weight_decay: float = setting(0.05, "weight decay", low=0.0)
+    warmup: float = setting(0.1, "share of the steps with a rising learning rate, then cosine", low=0.0, high=0.9)
+    max_grad_norm: float = setting(1.0, "gradients are clipped to this norm", low=0.0)
+    precision: str = setting("bf16", "autocast", choices=("bf16", "float32"))
+    augment: bool = setting(True, "random shift, zoom, rotation and exposure of training images (never mirrored)")
+    workers: int = setting(0, "processes that load data", low=0)
+    threads: int = setting(0, "CPU threads of a step, 0: all cores", low=0)
+    report_to: str = setting("none", "logger", choices=("none", "tensorboard", "wandb"))
+
+
+@dataclass(frozen=True)
+class EvaluationConfig:
+    """Scores of notebooks 02 to 05."""
+
+    batch_size: int = setting(128, "studies of an evaluation step", low=1)
+    bootstrap: int = setting(1000, "resamples of a 95 % interval", low=100)
+    grounding_studies: int = setting(200, "studies of the pointing test in 04", low=1)
+    attribution_studies: int = setting(4, "studies drawn in 04", low=1)
+    exclude_shared_reports: bool = setting(
+        False, "leave test reports out of retrieval whose text also stands in training"
+    )
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run. ``methods`` x ``seeds`` are the pre-trainings of the run."""
+
+    profile: str = setting("quick", "name of the profile")
+    methods: tuple[str, ...] = setting(tuple(METHODS), "rows of the ablation")
+    seeds: tuple[int, ...] = setting((0,), "seeds of each method")
+    jobs: int = setting(1, "steps of the pipeline that run at the same time", low=1)
+    step_timeout: int = setting(7200, "seconds after which a step is stopped", low=1)
+    expected_seconds: dict[str, float] = field(
+        default_factory=dict, metadata={"help": "measured seconds of each step on 2 cores, for the progress line"}
+    )
+    data: DataConfig = field(default_factory=DataConfig)
+    model: ModelConfig = field(default_factory=ModelConfig)
+    objective: ObjectiveConfig = field(default_factory=ObjectiveConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+
+    def __post_init__(self) -> None:
+        for name in self.methods:
+            check_method(name)
+        known = set(WORD_ORDER)
+        for name in self.objective.perturbations:
+            if name not in known:
+                raise ConfigError(
+                    f"Setting objective.perturbations: unknown perturbation {name!r}{_nearest(name, known)}."
+                )
+        if self.objective.copies > len(self.objective.perturbations):
+            raise ConfigError(
+                f"Setting objective.copies is {self.objective.copies}, but objective.perturbations names only "
+                f"{len(self.objective.perturbations)}: lower copies or name more perturbations."
+            )
+
+    @property
+    def run_id(self) -> str:
+        """profile-hash; the hash covers every setting that can change a result."""
+        return f"{self.profile}-{hash_json(self.scientific(), 8)}"
+
+    def scientific(self) -> dict[str, Any]:
+        """The settings that can change a result, as plain JSON types (no schedule of the runner, no folder, no logger)."""
+        settings = asdict(self)
+        for name in ("profile", "methods", "seeds", "jobs", "step_timeout", "expected_seconds"):
+            del settings[name]
+        del settings["data"]["directory"], settings["training"]["report_to"], settings["training"]["workers"]
+        return settings
+
+    def data_id(self) -> str:
+        """Hash of the settings that decide the prepared data."""
+        return f"{self.data.name}-{hash_json(self.scientific()['data'], 8)}"
+
+    def for_method(self, method: str) -> RunConfig:
+        """These settings with the weights that ``method`` does not use set to zero: the rows of the paper's ablation."""
+        parts = METHODS[check_method(method)]
+        objective = replace(
+            self.objective,
+            discrimination_weight=self.objective.discrimination_weight if parts["discrimination"] else 0.0,
+            local_weight=self.objective.local_weight if parts["local"] else 0.0,
+        )
+        return replace(self, objective=objective)
+
+
+def check_method(method: str) -> str:
+    """``method`` itself, or a ConfigError that names the known ones."""
+    if method not in METHODS:
+        raise ConfigError(f"Unknown method {method!r}{_nearest(method, METHODS)}: choose one of {', '.join(METHODS)}.")
+    return method
+
+
+def profiles() -> list[str]:
+    """Names of the profiles that come with prdlib."""
+    return sorted(path.stem for path in PROFILE_FOLDER.glob("*.yaml"))
+
+
+def load_profile(profile: str = "quick", settings: Mapping[str, Any] | None = None) -> RunConfig:
+    """Read a profile and lay ``settings`` over it.
+
+    profile: a name out of :func:`profiles`, or the path of a YAML file of the same form.
+    settings: nested ({"training": {"epochs": 3}}) or dotted ({"training.epochs": 3}) keys.
+    Raises ConfigError for an unknown profile or key and for a value that does not fit.
+    """
+    path = Path(profile) if str(profile).endswith((".yaml", ".yml")) else PROFILE_FOLDER / f"{profile}.yaml"
+    if not path.is_file():
+        raise ConfigError(f"Unknown profile {profile!r}{_nearest(str(profile), profiles())}: "
+                          f"choose one of {', '.join(profiles())} or give the path of a .yaml file.")  # fmt: skip
+    try:
+        values = yaml.safe_load(path.read_text()) or {}
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{path} is not valid YAML: {str(error).splitlines()[0]}.") from error
+    if not isinstance(values, dict):
+        raise ConfigError(f"{path} must hold settings (key: value), not a {type(values).__name__}.")
+    values.setdefault("profile", path.stem)
+    merged = _merge(_undotted(values), _undotted(settings or {}))
+    return _build(RunConfig, merged, "")
+
+
+def _undotted(settings: Mapping[str, Any]) -> dict[str, Any]:
+    result: dict[str, Any] = {}
+    for key, value in settings.items():
+        head, _, rest = str(key).partition(".")
+        value = _undotted({rest: value}) if rest else (_undotted(value) if isinstance(value, Mapping) else value)
+        result = _merge(result, {head: value})
+    return result
+
+
+def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = _merge(merged[key], value) if both else value
+    return merged
+
+
+def _build(cls: type, values: Any, prefix: str) -> Any:
+    if not isinstance(values, Mapping):
+        raise ConfigError(f"Setting {prefix.rstrip('.')} needs keys below it, not {values!r}.")
+    known = {f.name: f for f in fields(cls)}
+    hints = typing.get_type_hints(cls)
+    arguments = {}
+    for key, value in values.items():
+        if key not in known:
+            raise ConfigError(f"Unknown setting {prefix + str(key)!r}{_nearest(str(key), _all_keys(), prefix)}.")
+        hint = hints[key]
+        build = _build if is_dataclass(hint) else _check
+        arguments[key] = build(hint, value, f"{prefix}{key}.") if build is _build else _check(
+            hint, value, prefix + key, known[key].metadata)  # fmt: skip
+    return cls(**arguments)
+
+
+def _check(hint: Any, value: Any, key: str, metadata: Mapping[str, Any]) -> Any:
+    if typing.get_origin(hint) is tuple:
+        item = typing.get_args(hint)[0]
+        if isinstance(value, str) or not isinstance(value, list | tuple) or not value:
+            raise ConfigError(f"Setting {key} needs a list of {item.__name__}, not {value!r}.")
+        checked = tuple(_check(item, part, key, {}) for part in value)
+        if len(set(checked)) < len(checked):
+            raise ConfigError(f"Setting {key} names a value twice: {list(checked)}.")
+        return checked
+    plain = typing.get_origin(hint) or hint
+    if isinstance(plain, types.UnionType):
+        plain = object
+    if plain is float and isinstance(value, int) and not isinstance(value, bool):
+        value = float(value)
+    if not isinstance(value, plain) or (plain is int and isinstance(value, bool)):
+        raise ConfigError(f"Setting {key} needs a {plain.__name__}, not {value!r}.")
+    low, high, choices = metadata.get("low"), metadata.get("high"), metadata.get("choices")
+    if choices and value not in choices:
+        raise ConfigError(f"Setting {key} is {value!r}{_nearest(value, choices)}: choose one of {', '.join(choices)}.")
+    if (low is not None and not value >= low) or (high is not None and not value <= high):
+        span = f"at least {low}" if high is None else f"{low} to {high}"
+        raise ConfigError(f"Setting {key} is {value}: it must be {span}.")
+    return value
+
+
+def _all_keys() -> list[str]:
+    return [row["setting"] for row in reference()]
+
+
+def _nearest(word: str, known: typing.Iterable[str], prefix: str = "") -> str:
+    known = list(known)
+    tails = {name.rpartition(".")[2]: name for name in known}
+    close = difflib.get_close_matches(prefix + word, known, 1, 0.6) or difflib.get_close_matches(word, tails, 1, 0.6)
+    return f" (did you mean {tails.get(close[0], close[0])!r}?)" if close else ""
+
+
+def reference() -> list[dict[str, Any]]:
+    """Every setting with its default, its range and its help: rows for the README's settings table."""
+    rows = []
+    for top in fields(RunConfig):
+        parts = fields(top.default_factory) if is_dataclass(top.default_factory) else ()
+        for part in parts or (top,):
+            name = f"{top.name}.{part.name}" if parts else top.name
+            meta = part.metadata
+            default = list(part.default) if isinstance(part.default, tuple) else part.default
+            default = {} if top.name == "expected_seconds" else default
+            span = ", ".join(meta["choices"]) if meta.get("choices") else (
+                "" if meta.get("low") is None else f"{meta['low']} to {'' if meta.get('high') is None else meta['high']}".strip()
+            )  # fmt: skip
+            rows.append({"setting": name, "default": default, "range": span, "help": meta["help"]})
+    return rows

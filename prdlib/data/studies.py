@@ -1,0 +1,144 @@
+"""The table that every reader returns: one row per image, validated, split by patient, with what was left out and why."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+COLUMNS = ("study_id", "patient_id", "image", "view", "report", "report_group", "split", "source")
+SPLITS = {"train": 80, "validation": 8, "test": 12}  # per cent
+LABEL_PREFIX = "label:"  # label:Cardiomegaly in {1: present, 0: absent, -1: uncertain, NaN: not mentioned}
+SPLIT_SALT = "prdlib-split-1"
+
+
+class DataError(ValueError):
+    """Input that cannot be used: one sentence with what, where and what to do."""
+
+
+def split_of(patient_id: str) -> str:
+    """'train', 'validation' or 'test' from the SHA-256 of the patient's id alone, so that a split needs no list, survives
+    missing files and never separates the images or studies of one patient."""
+    bucket = int.from_bytes(hashlib.sha256(f"{SPLIT_SALT}:{patient_id}".encode()).digest()[:8], "big") % 100
+    for name, share in SPLITS.items():
+        bucket -= share
+        if bucket < 0:
+            return name
+    raise AssertionError("the shares of SPLITS add up to 100")
+
+
+@dataclass(frozen=True)
+class Studies:
+    """A validated table of image-report pairs.
+
+    table: one row per image with the columns COLUMNS (``image`` is a path, or a ``phantom://`` address that
+        :meth:`read_image` renders), one ``label:<name>`` column per label, and ``findings``: a list of dicts
+        (``name``, ``box`` = [x0, y0, x1, y1] in fractions of the image or None, ``spans`` = character spans in ``report``,
+        further attributes), empty where the collection has no boxes.
+    dropped: what the reader left out: columns ``item`` (file, uid or row), ``reason``, ``where``.
+    name: the reader's name; ``options``: what it was called with (plain JSON types).
+    read_image: row -> grey image, uint8 [H, W].
+    """
+
+    table: pd.DataFrame
+    dropped: pd.DataFrame
+    name: str
+    options: Mapping[str, Any] = field(default_factory=dict)
+    read_image: Any = None
+
+    def __post_init__(self) -> None:
+        missing = [c for c in (*COLUMNS, "findings") if c not in self.table]
+        if missing:
+            raise DataError(f"The table of {self.name!r} has no column {missing[0]!r}: a reader must fill {COLUMNS}.")
+        if self.table.empty:
+            raise DataError(
+                f"No usable study in {self.name!r}: {self.drop_counts().to_dict('records') or 'it is empty'}."
+            )
+        patients = self.table.groupby("patient_id")["split"].nunique()
+        if (patients > 1).any():
+            raise DataError(
+                f"Patient {patients.idxmax()!r} of {self.name!r} stands in more than one split: split by patient."
+            )
+        images = self.table["image"]
+        if images.duplicated().any():
+            raise DataError(
+                f"Image {images[images.duplicated()].iloc[0]!r} of {self.name!r} is listed twice: keep one row."
+            )
+        per_study = self.table.groupby("study_id")[["report", "patient_id"]].nunique().max(axis=1)
+        if (per_study > 1).any():
+            raise DataError(
+                f"Study {per_study.idxmax()!r} of {self.name!r} has two reports or two patients: give each an id."
+            )
+
+    @property
+    def labels(self) -> list[str]:
+        """Names of the labels, without the prefix."""
+        return [c.removeprefix(LABEL_PREFIX) for c in self.table.columns if c.startswith(LABEL_PREFIX)]
+
+    def drop_counts(self) -> pd.DataFrame:
+        """How many items were left out for each reason."""
+        counts = self.dropped.groupby("reason").size().rename("count") if len(self.dropped) else pd.Series(dtype=int)
+        return counts.rename_axis("reason").reset_index(name="count")
+
+    def split(self, name: str) -> pd.DataFrame:
+        """The rows of one split."""
+        if name not in SPLITS:
+            raise DataError(f"Unknown split {name!r}: choose one of {', '.join(SPLITS)}.")
+        return self.table[self.table["split"] == name]
+
+    def summary(self) -> pd.DataFrame:
+        """Patients, studies, images and distinct reports (groups) of each split."""
+        rows = self.table.groupby("split")[["patient_id", "study_id", "image", "report_group"]].nunique()
+        rows.columns = ["patients", "studies", "images", "distinct reports"]
+        return rows.reindex([s for s in SPLITS if s in rows.index])
+
+    def shared_reports(self) -> pd.DataFrame:
+        """Studies of validation and test whose report (its group) also stands in the training split."""
+        known = set(self.split("train")["report_group"])
+        held_out = self.table[self.table["split"] != "train"].drop_duplicates("study_id")
+        shared = held_out["report_group"].isin(known)
+        counts = pd.DataFrame({"shared": shared, "split": held_out["split"]}).groupby("split")["shared"]
+        return pd.DataFrame({"studies": counts.size(), "report also in train": counts.sum()})
+
+
+def empty_drops() -> pd.DataFrame:
+    """A drop table with nothing in it."""
+    return pd.DataFrame(columns=["item", "reason", "where"])
+
+
+def grey_image(array: np.ndarray) -> np.ndarray:
+    """Any integer or float image [H, W] or [H, W, C] as uint8 [H, W]."""
+    array = np.asarray(array)
+    if array.ndim == 3:
+        array = array[..., :3].mean(axis=-1)
+    if array.dtype != np.uint8:
+        array = array.astype(np.float64)
+        low, high = float(array.min()), float(array.max())
+        array = ((array - low) / (high - low) * 255 if high > low else np.zeros_like(array)).round().astype(np.uint8)
+    return array
+
+
+def load_studies(name: str, **options: Any) -> Studies:
+    """The studies of a collection by the name of its reader: 'phantom' or 'openi'.
+
+    Options are those of ``phantom.load`` and ``openi.load``. Raises DataError, one sentence, for what a user can mend.
+    """
+    from prdlib.data import openi, phantom
+
+    readers = {"phantom": phantom.load, "openi": openi.load}
+    if name not in readers:
+        raise DataError(f"Unknown collection {name!r}: choose one of {', '.join(readers)}.")
+    return readers[name](**options)
+
+
+def existing_folder(path: str | Path, what: str) -> Path:
+    """``path`` as a folder, or a DataError that says which folder is missing."""
+    folder = Path(path).expanduser()
+    if not str(path) or not folder.is_dir():
+        raise DataError(f"{what} not found at {str(path)!r}: give the folder that holds the collection as downloaded.")
+    return folder

@@ -1,0 +1,47 @@
+"""Embeddings of images and reports, computed once and used by every score."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prdlib.models import PRDModel
+
+
+@torch.inference_mode()
+def embed_images(model: PRDModel, images: np.ndarray, batch_size: int = 128) -> Tensor:
+    """image_embeds [N, D] of uint8 images [N, S, S], L2-normalised, float32, on the CPU; the model in eval mode."""
+    model.eval()
+    parts = [
+        model.encode_images(torch.from_numpy(images[i : i + batch_size])) for i in range(0, len(images), batch_size)
+    ]
+    return torch.cat(parts).float().cpu()
+
+
+@torch.inference_mode()
+def image_features(model: PRDModel, images: np.ndarray, batch_size: int = 128) -> np.ndarray:
+    """Pooled features [N, C] of uint8 images [N, S, S] before the projection: what a linear probe reads."""
+    model.eval()
+    parts = []
+    for i in range(0, len(images), batch_size):
+        pixels = model.prepare_images(torch.from_numpy(images[i : i + batch_size]))
+        parts.append(model.image_features(pixels)[0].float().cpu())
+    return torch.cat(parts).numpy()
+
+
+@torch.inference_mode()
+def embed_reports(model: PRDModel, reports: Sequence[Sequence[str]], batch_size: int = 128) -> Tensor:
+    """report_embeds [N, D] of reports given as normalised words; equal reports are encoded once, sorted by length."""
+    model.eval()
+    unique = sorted(set(map(tuple, reports)), key=lambda words: (len(words), words))
+    parts = [model.encode_reports(unique[i : i + batch_size]).float().cpu() for i in range(0, len(unique), batch_size)]
+    position = {words: i for i, words in enumerate(unique)}
+    return torch.cat(parts)[torch.tensor([position[tuple(words)] for words in reports])]
+
+
+def mean_image(images: np.ndarray) -> np.ndarray:
+    """The mean of images [N, S, S] as one uint8 image [S, S]: the blind control, a model that sees no study."""
+    return images.mean(axis=0, dtype=np.float64).round().astype(np.uint8)

@@ -1,0 +1,104 @@
+"""Pointing: does the strongest region of a map lie in the true box? With chance and the mean-image control."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from prdlib.evaluation.statistics import mean_interval
+from prdlib.losses import local_attention
+from prdlib.models import PRDModel
+
+
+class Phrase(NamedTuple):
+    """A finding of a study: row of the image, positions of its words in the report, its box in fractions [x0, y0, x1, y1]."""
+
+    row: int
+    name: str
+    words: tuple[int, ...]
+    box: tuple[float, float, float, float]
+
+
+def phrases(findings: Sequence[Sequence[dict]], offsets: Sequence[Sequence[tuple[int, int]]]) -> list[Phrase]:
+    """Findings that have a box and whose words lie inside the word limit.
+
+    findings: per study, dicts with name, box (fractions or None) and spans (characters of the report).
+    offsets: per study, the character offsets of the report's words.
+    """
+    found = []
+    for row, (items, places) in enumerate(zip(findings, offsets, strict=True)):
+        for item in items:
+            spans = item.get("spans") or []
+            words = tuple(i for i, (a, b) in enumerate(places) if any(a < end and b > start for start, end in spans))
+            if item.get("box") is not None and words:
+                found.append(Phrase(row, item["name"], words, tuple(item["box"])))
+    return found
+
+
+@torch.inference_mode()
+def word_region_maps(
+    model: PRDModel, images: np.ndarray, reports: Sequence[Sequence[str]], attention_temperature: float = 4.0
+) -> tuple[Tensor, int]:
+    """alpha of the local loss for each word of each report over its own image: ([N, W, R], side h of the h x h grid)."""
+    model.eval()
+    regions, words, masks = [], [], []
+    longest = max(len(r) for r in reports)
+    for i in range(0, len(images), 64):
+        regions.append(model.encode_regions(torch.from_numpy(images[i : i + 64])))
+        embeds, mask = model.encode_words(list(reports[i : i + 64]))
+        pad = longest - embeds.shape[1]
+        words.append(torch.nn.functional.pad(embeds, (0, 0, 0, pad)))
+        masks.append(torch.nn.functional.pad(mask, (0, pad)))
+    attention = local_attention(
+        torch.cat(regions), torch.cat(words), torch.cat(masks), attention_temperature=attention_temperature
+    )
+    return attention.cpu(), round(attention.shape[2] ** 0.5)
+
+
+def phrase_maps(attention: Tensor, side: int, items: Sequence[Phrase], size: int) -> np.ndarray:
+    """Mean over a phrase's words of their maps, bilinearly enlarged: [P, size, size]."""
+    coarse = torch.stack([attention[p.row, list(p.words)].mean(dim=0) for p in items]).view(-1, 1, side, side)
+    return interpolate(coarse, size=(size, size), mode="bilinear", align_corners=False)[:, 0].numpy()
+
+
+def pointing(maps: np.ndarray, items: Sequence[Phrase]) -> np.ndarray:
+    """[P] bool: the maximum of map p lies in the box of phrase p. A constant map points nowhere and is wrong.
+
+    maps: [P, S, S]. A pixel counts by its centre.
+    """
+    size = maps.shape[1]
+    hits = []
+    for image, item in zip(maps, items, strict=True):
+        y, x = np.unravel_index(int(image.argmax()), image.shape)
+        centre_x, centre_y = (x + 0.5) / size, (y + 0.5) / size
+        x0, y0, x1, y1 = item.box
+        hits.append(image.max() > image.min() and x0 <= centre_x <= x1 and y0 <= centre_y <= y1)
+    return np.array(hits)
+
+
+def box_area(items: Sequence[Phrase]) -> np.ndarray:
+    """[P] share of the image that each box covers: the chance of a random point."""
+    return np.array([(b[2] - b[0]) * (b[3] - b[1]) for b in (p.box for p in items)])
+
+
+def pointing_table(
+    maps: dict[str, np.ndarray], items: Sequence[Phrase], resamples: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Pointing score of several sources of maps (image, mean image, untrained model, ...) for the same phrases.
+
+    Columns: metric, input, value, ci_low, ci_high, n (phrases), studies, chance (mean box area); intervals by study.
+    """
+    studies = np.array([p.row for p in items])
+    chance = float(box_area(items).mean())
+    rows = []
+    for name, images in maps.items():
+        value, low, high = mean_interval(pointing(images, items), studies, resamples, seed)
+        rows.append({"metric": "pointing", "input": name, "value": value, "ci_low": low, "ci_high": high,
+                     "n": len(items), "studies": len(np.unique(studies)), "chance": chance})  # fmt: skip
+    return pd.DataFrame(rows)

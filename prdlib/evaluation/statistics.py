@@ -1,0 +1,111 @@
+"""Intervals: percentile bootstrap over studies (or patients), never over rows of one study as if they were independent."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from prdlib.repro import generator
+
+
+def mean_interval(
+    values: np.ndarray, clusters: np.ndarray | None = None, resamples: int = 1000, seed: int = 0
+) -> tuple[float, float, float]:
+    """Mean of ``values`` [n] with its 95 % interval: (value, low, high).
+
+    clusters: [n] ids; values of one cluster are resampled together (scipy.stats.bootstrap, percentile method).
+    NaN for no value; (v, v, v) when one cluster is all there is (no interval can be given).
+    """
+    values = np.asarray(values, dtype=float)
+    if not len(values):
+        return (float("nan"),) * 3
+    ids = np.arange(len(values)) if clusters is None else np.asarray(clusters)
+    groups = pd.DataFrame({"value": values, "id": ids}).groupby("id", sort=False)["value"]
+    sums, counts = groups.sum().to_numpy(), groups.size().to_numpy()
+    value = float(values.mean())
+    if len(sums) < 2:
+        return value, value, value
+    result = stats.bootstrap(
+        (sums, counts),
+        lambda s, c, axis: s.sum(axis=axis) / c.sum(axis=axis),
+        n_resamples=resamples,
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        rng=generator(seed, "bootstrap"),
+    )
+    return value, float(result.confidence_interval.low), float(result.confidence_interval.high)
+
+
+def seed_interval(values: np.ndarray) -> tuple[float, float, float]:
+    """Mean over seeds with its 95 % t interval; the interval is NaN with fewer than two seeds."""
+    values = np.asarray(values, dtype=float)
+    mean = float(values.mean()) if len(values) else float("nan")
+    if len(values) < 2:
+        return mean, float("nan"), float("nan")
+    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
+    return mean, mean - half, mean + half
+
+
+def auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
+    """Area under the ROC curve of one label, ties counted half, for every row of ``weights``.
+
+    truth: [n] bool; scores: [n]; weights: [b, n] counts of each sample (a bootstrap), or None for one row of ones.
+    Returns [b] (or a 0-d array); NaN where a class is missing.
+    """
+    truth, scores = np.asarray(truth, dtype=bool), np.asarray(scores, dtype=float)
+    rows = np.ones((1, len(truth))) if weights is None else np.asarray(weights, dtype=float)
+    _, level = np.unique(scores, return_inverse=True)
+    order = np.argsort(level, kind="stable")
+    starts = np.flatnonzero(np.diff(level[order], prepend=-1))
+    positive = np.add.reduceat((rows * truth)[:, order], starts, axis=1)
+    negative = np.add.reduceat((rows * ~truth)[:, order], starts, axis=1)
+    below = np.cumsum(negative, axis=1) - negative
+    wins = (positive * (below + negative / 2)).sum(axis=1)
+    pairs = positive.sum(axis=1) * negative.sum(axis=1)
+    area = np.divide(wins, pairs, out=np.full(len(rows), np.nan), where=pairs > 0)
+    return area if weights is not None else area[0]
+
+
+def bootstrap_weights(clusters: np.ndarray, resamples: int, seed: int = 0) -> np.ndarray:
+    """[resamples, n]: how often each sample stands in each resample, whole clusters drawn together."""
+    _, index = np.unique(np.asarray(clusters), return_inverse=True)
+    number = int(index.max()) + 1
+    draws = generator(seed, "bootstrap-weights").multinomial(number, np.full(number, 1 / number), size=resamples)
+    return draws[:, index].astype(np.float32)
+
+
+def auroc_intervals(
+    truth: np.ndarray, scores: np.ndarray, names: list[str], clusters: np.ndarray, resamples: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """AUROC of every label and their mean, with 95 % intervals.
+
+    truth: [n, L] in {0, 1}, NaN = not judged (such rows leave that label); scores: [n, L]; clusters: [n] study ids.
+    Returns one row per label and 'mean' (over the labels that have both classes): metric, label, value, ci_low, ci_high,
+    n, positives, chance. A label without both classes has value NaN and says so in ``note``.
+    """
+    rows, samples = [], []
+    weights = bootstrap_weights(clusters, resamples, seed)
+    for column, name in enumerate(names):
+        judged = np.isfinite(truth[:, column]) & np.isfinite(scores[:, column])
+        positives = int((truth[judged, column] == 1).sum())
+        row = {"metric": "AUROC", "label": name, "n": int(judged.sum()), "positives": positives, "chance": 0.5}
+        if 0 < positives < judged.sum():
+            is_positive, score = truth[judged, column] == 1, scores[judged, column]
+            drawn = auroc(is_positive, score, weights[:, judged])
+            samples.append(drawn)
+            low, high = np.nanpercentile(drawn, [2.5, 97.5])
+            row |= {"value": float(auroc(is_positive, score)), "ci_low": low, "ci_high": high, "note": ""}
+        else:
+            row |= {"value": np.nan, "ci_low": np.nan, "ci_high": np.nan, "note": "one class only: not defined"}
+        rows.append(row)
+    if samples:
+        low, high = np.nanpercentile(np.mean(samples, axis=0), [2.5, 97.5])
+        mean = float(np.nanmean([row["value"] for row in rows]))
+        n = len(truth)
+        rows.append(
+            {"metric": "AUROC", "label": "mean", "n": n, "positives": pd.NA, "chance": 0.5, "value": mean,
+             "ci_low": low, "ci_high": high, "note": f"of {len(samples)} labels"}
+        )  # fmt: skip
+    return pd.DataFrame(rows)[["metric", "label", "value", "ci_low", "ci_high", "n", "positives", "chance", "note"]]

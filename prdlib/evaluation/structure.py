@@ -1,0 +1,81 @@
+"""The paper's 5-option structure test, with the control that it lacked: the same model shown the mean image.
+
+The original report must score above four word-shuffled copies of itself, given the image. A tie is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+
+from prdlib.evaluation.embeddings import embed_images, embed_reports
+from prdlib.evaluation.statistics import mean_interval
+from prdlib.models import PRDModel
+from prdlib.text import ZERO_SHOT_KINDS, TaggedReport, perturb_reports
+
+
+def option_reports(
+    tagged: Sequence[TaggedReport], ids: Sequence[str], kinds: Sequence[str] = ZERO_SHOT_KINDS, seed: int = 0
+) -> tuple[list[list[tuple[str, ...]]], np.ndarray]:
+    """Originals and copies of each study as words: ([n][1 + K] word tuples, valid [n, 1 + K] bool; False = no-op)."""
+    copies = perturb_reports(tagged, kinds, seed, 0, ids)
+    options = [[tuple(t.words), *(tuple(c.text.split()) for c in row)] for t, row in zip(tagged, copies, strict=True)]
+    valid = np.array([[True, *(not c.is_noop for c in row)] for row in copies])
+    return options, valid
+
+
+def option_scores(image_embeds: Tensor, model: PRDModel, options: Sequence[Sequence[tuple[str, ...]]]) -> Tensor:
+    """<image_i, report_ik>, float64 [n, 1 + K]. Equal texts get equal embeddings, so that ties stay ties."""
+    flat = embed_reports(model, [words for row in options for words in row])
+    reports = flat.view(len(options), len(options[0]), -1)
+    return torch.einsum("nd,nkd->nk", image_embeds.double(), reports.double())
+
+
+def original_wins(scores: Tensor) -> tuple[np.ndarray, np.ndarray]:
+    """(correct [n], tie [n]) from scores [n, 1 + K], index 0 the original: strictly above every copy is correct."""
+    original, best = scores[:, 0], scores[:, 1:].max(dim=1).values
+    return (original > best).numpy(), (original == best).numpy()
+
+
+def structure_test(
+    model: PRDModel,
+    images: np.ndarray,
+    tagged: Sequence[TaggedReport],
+    ids: Sequence[str],
+    blind_image: np.ndarray,
+    kinds: Sequence[str] = ZERO_SHOT_KINDS,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Accuracy of the test with the study's image, with the mean image, and their paired difference.
+
+    images: uint8 [n, S, S]; tagged, ids: the studies' reports; blind_image: uint8 [S, S], see ``mean_image``.
+    Studies with a copy equal to the original leave the test (column ``no_ops`` counts them), so chance is 1 / (1 + K).
+    Rows: 'image', 'mean image', 'image - mean image'. Columns: metric, input, value, ci_low, ci_high, n, chance, ties, no_ops.
+    """
+    options, valid = option_reports(tagged, ids, kinds, seed)
+    keep = np.flatnonzero(valid.all(axis=1))
+    if not len(keep):
+        raise ValueError(
+            "structure_test: every report has a copy equal to itself; the reports are too short for this test."
+        )
+    options = [options[i] for i in keep]
+    blind = embed_images(model, blind_image[None]).expand(len(keep), -1)
+    columns = {"image": embed_images(model, images[keep]), "mean image": blind}
+    results = {name: original_wins(option_scores(embeds, model, options)) for name, embeds in columns.items()}
+    rows = []
+    metric, chance, clusters = f"{1 + len(kinds)}-option accuracy", 1 / (1 + len(kinds)), np.asarray(ids)[keep]
+    shared = {"n": len(keep), "no_ops": len(tagged) - len(keep)}
+    for name, (correct, tie) in results.items():
+        value, low, high = mean_interval(correct, clusters, resamples, seed)
+        rows.append({"metric": metric, "input": name, "value": value, "ci_low": low, "ci_high": high,
+                     "chance": chance, "ties": int(tie.sum()), **shared})  # fmt: skip
+    gain = results["image"][0].astype(float) - results["mean image"][0]
+    value, low, high = mean_interval(gain, clusters, resamples, seed)
+    rows.append({"metric": metric, "input": "image - mean image", "value": value, "ci_low": low, "ci_high": high,
+                 "chance": 0.0, "ties": 0, **shared})  # fmt: skip
+    return pd.DataFrame(rows)[["metric", "input", "value", "ci_low", "ci_high", "n", "chance", "ties", "no_ops"]]

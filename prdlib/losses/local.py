@@ -1,0 +1,119 @@
+"""Local attentive contrast between image regions and words, as in GLoRIA (method.md, 3).
+
+For image n and report m, with regions g_r [R, D] and words t_w [W, D]:
+
+    S[r, w]  = <g_r, t_w>                     A[r, .] = softmax over the valid words of S[r, .]
+    alpha    = softmax over r of tau1 A[r, w] c_w     = sum_r alpha[r, w] g_r
+    sim(n,m) = tau3 log sum_w exp(tau2 cos(t_w, c_w))
+
+The context vectors c_w are never built for all pairs: <c_w, t_w> = sum_r alpha[r, w] S[r, w] and
+|c_w|^2 = alpha_w^T G alpha_w with the Gram matrix G = g g^T of an image's regions.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from prdlib.losses.contrastive import symmetric_cross_entropy
+
+EPSILON = 1e-8
+
+
+def local_attentive_contrastive(
+    region_embeds: Tensor,
+    word_embeds: Tensor,
+    word_mask: Tensor,
+    *,
+    attention_temperature: float = 4.0,
+    word_temperature: float = 5.0,
+    similarity_temperature: float = 10.0,
+    positives: Tensor | None = None,
+) -> Tensor:
+    """L_local = 1/2 [CE(sim, diag) + CE(sim^T, diag)].
+
+    region_embeds: [B, R, D]; word_embeds: [B, W, D]; word_mask: [B, W] bool, True for words (False for padding).
+    The temperatures are tau1, tau2, tau3. positives: [B, B] bool, see ``symmetric_cross_entropy``.
+    Returns a scalar. Raises ValueError when a report has no word.
+    """
+    similarity = local_similarity(
+        region_embeds,
+        word_embeds,
+        word_mask,
+        attention_temperature=attention_temperature,
+        word_temperature=word_temperature,
+        similarity_temperature=similarity_temperature,
+    )
+    return symmetric_cross_entropy(similarity, positives)
+
+
+def local_similarity(
+    region_embeds: Tensor,
+    word_embeds: Tensor,
+    word_mask: Tensor,
+    *,
+    attention_temperature: float = 4.0,
+    word_temperature: float = 5.0,
+    similarity_temperature: float = 10.0,
+    aggregation: str = "sum",
+) -> Tensor:
+    """sim(n, m) of N images and M reports.
+
+    region_embeds: [N, R, D]; word_embeds: [M, W, D]; word_mask: [M, W] bool.
+    aggregation: "sum" over the words as in GLoRIA, for the reports of a batch (grows with log W), or "mean", for texts
+        whose lengths differ much, such as prompts.
+    Returns [N, M], float32 or wider. Raises ValueError when a report has no word.
+    """
+    if aggregation not in ("sum", "mean"):
+        raise ValueError(f"aggregation must be 'sum' or 'mean', not {aggregation!r}")
+    _check(word_embeds, word_mask)
+    regions, words = _at_least_float32(region_embeds), _at_least_float32(word_embeds)
+    gram = regions @ regions.transpose(1, 2)
+    columns = []
+    for report, mask in zip(words, word_mask, strict=True):
+        valid = report[mask]
+        scores, alpha = _attention(regions, valid, attention_temperature)  # [N, R, W] both
+        inner = (alpha * scores).sum(dim=1)
+        context_norm = ((gram @ alpha) * alpha).sum(dim=1).clamp(min=0).add(EPSILON**2).sqrt()
+        cosine = inner / (context_norm * valid.norm(dim=1)).clamp(min=EPSILON)
+        total = torch.logsumexp(word_temperature * cosine, dim=1)
+        if aggregation == "mean":
+            total = total - math.log(len(valid))
+        columns.append(similarity_temperature * total)
+    return torch.stack(columns, dim=1)
+
+
+def local_attention(
+    region_embeds: Tensor, word_embeds: Tensor, word_mask: Tensor, *, attention_temperature: float = 4.0
+) -> Tensor:
+    """alpha of aligned pairs: where in its own image each word of a report looks.
+
+    region_embeds: [N, R, D]; word_embeds: [N, W, D]; word_mask: [N, W] bool.
+    Returns [N, W, R]; every valid word's row sums to 1, rows of padding are 0.
+    """
+    _check(word_embeds, word_mask)
+    regions, words = _at_least_float32(region_embeds), _at_least_float32(word_embeds)
+    attention = words.new_zeros(*words.shape[:2], regions.shape[1])
+    for n, mask in enumerate(word_mask):
+        _, alpha = _attention(regions[n : n + 1], words[n][mask], attention_temperature)
+        attention[n, mask] = alpha[0].T
+    return attention
+
+
+def _attention(regions: Tensor, words: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
+    scores = regions @ words.T
+    return scores, torch.softmax(temperature * torch.softmax(scores, dim=2), dim=1)
+
+
+def _check(word_embeds: Tensor, word_mask: Tensor) -> None:
+    if word_mask.shape != word_embeds.shape[:2]:
+        raise ValueError(f"word_mask must be {list(word_embeds.shape[:2])}, not {list(word_mask.shape)}")
+    empty = ~word_mask.any(dim=1)
+    if empty.any():
+        raise ValueError(f"report {int(empty.nonzero()[0])} of the batch has no word: leave empty reports out")
+
+
+def _at_least_float32(tensor: Tensor) -> Tensor:
+    return tensor if tensor.dtype == torch.float64 else tensor.float()

@@ -1,0 +1,76 @@
+"""One objective, four methods: L = L_itc + T L_prd + L_w L_local (method.md, 4).
+
+CLIP has T = L_w = 0, GLoRIA T = 0, PRD without local L_w = 0. A loss of weight 0 is not computed.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from prdlib.losses.contrastive import image_text_contrastive
+from prdlib.losses.discrimination import perturbed_report_discrimination
+from prdlib.losses.local import local_attentive_contrastive
+
+
+@dataclass(frozen=True)
+class Objective:
+    """Weights and temperatures; call it on the embeddings of a batch.
+
+    discrimination_weight: T; local_weight: L_w; both >= 0. The temperatures are tau1, tau2, tau3 of the local loss.
+    """
+
+    discrimination_weight: float = 0.0
+    local_weight: float = 0.0
+    attention_temperature: float = 4.0
+    word_temperature: float = 5.0
+    similarity_temperature: float = 10.0
+
+    @property
+    def needs_copies(self) -> bool:
+        """Whether perturbed copies must be encoded."""
+        return self.discrimination_weight > 0
+
+    @property
+    def needs_words(self) -> bool:
+        """Whether regions and words must be projected."""
+        return self.local_weight > 0
+
+    def __call__(
+        self,
+        image_embeds: Tensor,
+        report_embeds: Tensor,
+        logit_scale: Tensor,
+        discrimination_scale: Tensor,
+        *,
+        valid: Tensor | None = None,
+        region_embeds: Tensor | None = None,
+        word_embeds: Tensor | None = None,
+        word_mask: Tensor | None = None,
+        positives: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """``loss`` and its parts ``contrastive``, ``discrimination``, ``local`` (unweighted; only those in use).
+
+        image_embeds: [B, D]; report_embeds: [B, 1 + K, D], index 0 the original; region_embeds: [B, R, D_l];
+        word_embeds: [B, W, D_l]; word_mask: [B, W] bool; valid: [B, 1 + K] bool; positives: [B, B] bool.
+        """
+        parts = {"contrastive": image_text_contrastive(image_embeds, report_embeds[:, 0], logit_scale, positives)}
+        total = parts["contrastive"]
+        if self.needs_copies:
+            parts["discrimination"] = perturbed_report_discrimination(
+                image_embeds, report_embeds, discrimination_scale, valid
+            )
+            total = total + self.discrimination_weight * parts["discrimination"]
+        if self.needs_words:
+            parts["local"] = local_attentive_contrastive(
+                region_embeds,
+                word_embeds,
+                word_mask,
+                attention_temperature=self.attention_temperature,
+                word_temperature=self.word_temperature,
+                similarity_temperature=self.similarity_temperature,
+                positives=positives,
+            )
+            total = total + self.local_weight * parts["local"]
+        return {"loss": total, **parts}

@@ -1,0 +1,328 @@
+"""PRDModel: an image and a report encoder with a shared global space (D) and a shared region-word space (D_l)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import normalize
+from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers.utils import ModelOutput
+
+from prdlib.config import RunConfig
+from prdlib.images import resize
+from prdlib.models.image_encoder import WeightsError, build_image_encoder, load_image_weights
+from prdlib.models.model_card import model_card
+from prdlib.models.text_encoder import (
+    LAST_LAYERS,
+    ProjectionHead,
+    build_text_encoder,
+    load_text_weights,
+    merge_pieces,
+    read_text_config,
+    small_bert_config,
+)
+from prdlib.repro import write_atomic
+from prdlib.text import WordTokenizer, normalise, train_wordpiece
+
+MAX_SCALE = 100.0
+
+
+class PRDConfig(PreTrainedConfig):
+    """The model's settings alone: encoders, widths, input size, word limit. Built from a RunConfig by ``build_model``."""
+
+    model_type = "prd"
+
+    def __init__(
+        self,
+        image_encoder: str = "narrow_resnet",
+        image_width: int = 16,
+        image_size: int = 96,
+        text_encoder: Mapping[str, Any] | None = None,
+        text_projection: str = "linear",
+        projection_dim: int = 128,
+        local_dim: int = 128,
+        word_limit: int = 60,
+        initial_logit_scale: float = 1 / 0.07,
+        initial_discrimination_scale: float = 1 / 0.07,
+        training: Mapping[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        self.image_encoder = image_encoder
+        self.image_width = image_width
+        self.image_size = image_size
+        self.text_encoder = dict(text_encoder or small_bert_config(2, 128, 2500, 128, 0.1).to_dict())
+        self.text_projection = text_projection
+        self.projection_dim = projection_dim
+        self.local_dim = local_dim
+        self.word_limit = word_limit
+        self.initial_logit_scale = initial_logit_scale
+        self.initial_discrimination_scale = initial_discrimination_scale
+        self.training = dict(training or {})  # how the weights came about: method, seed, settings, data; for the card
+        super().__init__(**kwargs)
+
+
+@dataclass
+class PRDOutput(ModelOutput):
+    """image_embeds [B, D], report_embeds [B, 1 + K, D], s, s_p; with the local loss region_embeds [B, R, D_l],
+    word_embeds [B, W, D_l], word_mask [B, W]."""
+
+    image_embeds: Tensor | None = None
+    report_embeds: Tensor | None = None
+    logit_scale: Tensor | None = None
+    discrimination_scale: Tensor | None = None
+    region_embeds: Tensor | None = None
+    word_embeds: Tensor | None = None
+    word_mask: Tensor | None = None
+
+
+class PRDModel(PreTrainedModel):
+    """Encoders with their projections. Images are grey; reports are plain strings or tokenised batches.
+
+    ``logit_scale`` and ``discrimination_scale`` hold log s and log s_p; :meth:`scales` gives s and s_p, at most 100.
+    """
+
+    config_class = PRDConfig
+    base_model_prefix = "prd"
+    main_input_name = "pixel_values"
+    _supports_sdpa = True
+    _no_split_modules: tuple[str, ...] = ()
+
+    def __init__(self, config: PRDConfig) -> None:
+        super().__init__(config)
+        self.image_encoder = build_image_encoder(config.image_encoder, config.image_width, config.image_size)
+        self.pixel_input = nn.Identity()  # a place for attribution to hold on to: gradients at the pixels in [0, 1]
+        self.text_encoder = build_text_encoder(config.text_encoder)
+        text_width = self.text_encoder.config.hidden_size
+        self.image_projection = nn.Linear(self.image_encoder.pooled_dim, config.projection_dim, bias=False)
+        head = ProjectionHead if config.text_projection == "cxr_bert" else _linear
+        self.text_projection = head(text_width, config.projection_dim)
+        self.region_projection = nn.Linear(self.image_encoder.region_dim, config.local_dim, bias=False)
+        self.word_projection = nn.Linear(text_width, config.local_dim, bias=False)
+        self.logit_scale = nn.Parameter(torch.tensor(float(np.log(config.initial_logit_scale))))
+        self.discrimination_scale = nn.Parameter(torch.tensor(float(np.log(config.initial_discrimination_scale))))
+        self.word_tokenizer: WordTokenizer | None = None
+        self.post_init()
+
+    def _init_weights(self, module: nn.Module) -> None:
+        """Every part initialises itself when it is built; only tensors that a checkpoint does not carry come here."""
+
+    # -- images ------------------------------------------------------------------------------------------------------
+
+    def prepare_images(self, images: Tensor | Sequence[np.ndarray] | np.ndarray) -> Tensor:
+        """Grey images as pixel_values, float [B, 1, S, S] in [0, 1] on the model's device.
+
+        images: such a tensor already, or uint8 arrays [H, W] of any size (short side resized to S, centre cropped).
+        """
+        if not isinstance(images, Tensor):
+            size = self.config.image_size
+            images = torch.from_numpy(np.stack([resize(np.asarray(image), size) for image in images]))
+        if images.ndim == 3:
+            images = images[:, None]
+        if images.dtype == torch.uint8:
+            images = images.to(self.device).float() / 255
+        if images.ndim != 4 or images.shape[1] != 1:
+            raise ValueError(f"images must be grey, [B, 1, S, S], not {list(images.shape)}")
+        return images.to(self.device)
+
+    def image_features(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
+        """[B, 1, S, S] in [0, 1] -> (pooled [B, C], region map [B, C_r, h, w]), before the projections."""
+        encoder = self.image_encoder
+        pixels = (self.pixel_input(pixel_values) - encoder.pixel_mean) / encoder.pixel_std
+        pixels = pixels.expand(-1, encoder.in_channels, -1, -1).contiguous(memory_format=torch.channels_last)
+        return encoder(pixels)
+
+    def encode_images(self, images: Tensor | Sequence[np.ndarray]) -> Tensor:
+        """image_embeds [B, D], L2-normalised, float32."""
+        pooled, _ = self.image_features(self.prepare_images(images))
+        return normalize(self.image_projection(pooled).float(), dim=-1)
+
+    def encode_regions(self, images: Tensor | Sequence[np.ndarray]) -> Tensor:
+        """region_embeds [B, R, D_l], R = h w in row-major order, not normalised, float32."""
+        _, regions = self.image_features(self.prepare_images(images))
+        return self.project_regions(regions)
+
+    def project_regions(self, regions: Tensor) -> Tensor:
+        """Region map [B, C_r, h, w] -> region_embeds [B, R, D_l]."""
+        return self.region_projection(regions.flatten(2).transpose(1, 2)).float()
+
+    # -- reports -----------------------------------------------------------------------------------------------------
+
+    def tokenise(self, reports: Sequence[str | Sequence[str]]) -> dict[str, Tensor]:
+        """Strings (normalised here), or sequences of normalised words, as input_ids, attention_mask, word_ids [N, L]."""
+        if self.word_tokenizer is None:
+            raise WeightsError("The model has no tokenizer: load it with PRDModel.from_pretrained from a whole folder.")
+        limit = self.config.word_limit
+        words = [normalise(r, limit).split() if isinstance(r, str) else list(r)[:limit] for r in reports]
+        batch = self.word_tokenizer.pad([self.word_tokenizer.encode(w) for w in words])
+        return {name: tensor.to(self.device) for name, tensor in batch.items()}
+
+    def text_features(self, tokens: Mapping[str, Tensor], words: bool = False) -> tuple[Tensor, Tensor | None]:
+        """(first token's last state [N, H], sum of the last four layers [N, L, H] if ``words``), before the projections."""
+        output = self.text_encoder(
+            input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], output_hidden_states=words
+        )
+        states = None
+        if words:
+            layers = output.hidden_states[1:][-LAST_LAYERS:]
+            states = torch.stack(layers).sum(dim=0)
+        return output.last_hidden_state[:, 0], states
+
+    def encode_reports(self, reports: Sequence[str | Sequence[str]] | Mapping[str, Tensor]) -> Tensor:
+        """report_embeds [N, D], L2-normalised, float32. reports: strings, word lists, or tokens of :meth:`tokenise`."""
+        tokens = reports if isinstance(reports, Mapping) else self.tokenise(reports)
+        pooled, _ = self.text_features(tokens)
+        return normalize(self.text_projection(pooled).float(), dim=-1)
+
+    def encode_words(self, reports: Sequence[str | Sequence[str]] | Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """(word_embeds [N, W, D_l], L2-normalised; word_mask [N, W] bool). Pieces of a word are summed."""
+        tokens = reports if isinstance(reports, Mapping) else self.tokenise(reports)
+        _, states = self.text_features(tokens, words=True)
+        return self.project_words(states, tokens["word_ids"])
+
+    def project_words(self, states: Tensor, word_ids: Tensor, words: int | None = None) -> tuple[Tensor, Tensor]:
+        """States [N, L, H] and word_ids [N, L] -> (word_embeds [N, W, D_l], word_mask [N, W]); W = ``words`` or the longest."""
+        words = int(word_ids.max()) + 1 if words is None else words
+        merged = merge_pieces(states, word_ids, words)
+        counts = torch.zeros(len(word_ids), words + 1, device=word_ids.device, dtype=torch.long)
+        counts.scatter_add_(1, word_ids.clamp(min=-1) + 1, torch.ones_like(word_ids))
+        return normalize(self.word_projection(merged).float(), dim=-1), counts[:, 1:] > 0
+
+    # -- scores ------------------------------------------------------------------------------------------------------
+
+    def scales(self) -> tuple[Tensor, Tensor]:
+        """(s, s_p), exponentiated and at most 100."""
+        return self.logit_scale.exp().clamp(max=MAX_SCALE), self.discrimination_scale.exp().clamp(max=MAX_SCALE)
+
+    def forward(
+        self,
+        pixel_values: Tensor,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        word_ids: Tensor,
+        report_index: Tensor,
+        local: bool = False,
+        chunk: int = 64,
+    ) -> PRDOutput:
+        """Every embedding that the losses of one batch need, in one pass over images and one over distinct texts.
+
+        pixel_values: [B, 1, S, S] in [0, 1]; input_ids, attention_mask, word_ids: [U, L], the distinct texts of the batch
+        sorted by length; report_index: [B, 1 + K], the text of each original (index 0) and copy.
+        local: whether regions and words are projected. chunk: texts encoded together, each chunk as short as it can be.
+        """
+        pooled_images, regions = self.image_features(pixel_values)
+        pooled, states = [], []
+        for start in range(0, len(input_ids), chunk):
+            rows = slice(start, start + chunk)
+            length = int(attention_mask[rows].sum(dim=1).max())
+            first, hidden = self.text_features(
+                {"input_ids": input_ids[rows, :length], "attention_mask": attention_mask[rows, :length]}, words=local
+            )
+            pooled.append(first)
+            if local:
+                states.append(nn.functional.pad(hidden, (0, 0, 0, input_ids.shape[1] - length)))
+        text_embeds = normalize(self.text_projection(torch.cat(pooled)).float(), dim=-1)
+        scale, discrimination_scale = self.scales()
+        output = PRDOutput(
+            image_embeds=normalize(self.image_projection(pooled_images).float(), dim=-1),
+            report_embeds=text_embeds[report_index],
+            logit_scale=scale,
+            discrimination_scale=discrimination_scale,
+        )
+        if local:
+            originals = report_index[:, 0]
+            output.region_embeds = self.project_regions(regions)
+            output.word_embeds, output.word_mask = self.project_words(torch.cat(states)[originals], word_ids[originals])
+        return output
+
+    # -- disk --------------------------------------------------------------------------------------------------------
+
+    def save_pretrained(self, save_directory: str | Path, **kwargs: Any) -> None:
+        """safetensors, config, tokenizer and a model card in one folder."""
+        super().save_pretrained(save_directory, **kwargs)
+        if self.word_tokenizer is not None:
+            self.word_tokenizer.save(save_directory)
+        write_atomic(Path(save_directory) / "README.md", model_card(self.config))
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, *args: Any, **kwargs: Any) -> PRDModel:
+        """The model with its tokenizer, from a folder of :meth:`save_pretrained` or a hub name (while online)."""
+        folder = Path(pretrained_model_name_or_path)
+        if not folder.is_dir() and (folder.is_absolute() or str(pretrained_model_name_or_path).count("/") != 1):
+            raise WeightsError(
+                f"No model at {str(folder)!r}: give a folder written by save_pretrained, or owner/name of a hub."
+            )
+        result = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        model = result[0] if isinstance(result, tuple) else result
+        tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=False)
+        model.word_tokenizer = WordTokenizer(tokenizer)
+        return result
+
+
+def _linear(width: int, dim: int) -> nn.Module:
+    return nn.Linear(width, dim, bias=False)
+
+
+def build_model(
+    config: RunConfig, seed: int, reports: Sequence[str] = ()
+) -> tuple[PRDModel, dict[str, dict[str, list[str]]]]:
+    """A model ready to train, and what became of every key of the weights that were loaded.
+
+    reports: normalised training reports, from which small_bert's WordPiece vocabulary is learnt.
+    seed: of the random weights. Returns (model, {"image": report, "text": report}), empty for encoders from scratch.
+    """
+    settings = config.model
+    positions = 4 * config.data.word_limit + 2  # pieces of a word: four on average is more than any corpus here needs
+    if settings.text_encoder == "small_bert":
+        tokenizer = train_wordpiece(reports, settings.vocabulary_size)
+        text_config = small_bert_config(
+            settings.text_layers, settings.text_width, len(tokenizer), positions, settings.dropout
+        )
+    else:
+        text_config = read_text_config(settings.text_encoder)
+        tokenizer = _published_tokenizer(settings.text_encoder)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = PRDModel(
+            PRDConfig(
+                image_encoder=settings.image_encoder,
+                image_width=settings.image_width,
+                image_size=config.data.image_size,
+                text_encoder=text_config.to_dict(),
+                projection_dim=settings.projection_dim,
+                local_dim=settings.local_dim,
+                word_limit=config.data.word_limit,
+                initial_logit_scale=config.objective.initial_logit_scale,
+                initial_discrimination_scale=config.objective.initial_discrimination_scale,
+            )
+        )
+    keys: dict[str, dict[str, list[str]]] = {}
+    if settings.image_weights:
+        keys["image"] = load_image_weights(model.image_encoder, settings.image_weights)
+    if settings.text_encoder != "small_bert":
+        keys["text"] = load_text_weights(model.text_encoder, settings.text_encoder)
+        projection = keys["text"].pop("projection")
+        if projection and projection["dense_to_output.weight"].shape[0] == settings.projection_dim:
+            model.text_projection = ProjectionHead(model.text_encoder.config.hidden_size, settings.projection_dim)
+            model.text_projection.load_state_dict(projection)
+            model.config.text_projection = "cxr_bert"
+    model.word_tokenizer = WordTokenizer(tokenizer)
+    model.config.training = {"settings": asdict(config.model)}
+    return model, keys
+
+
+def _published_tokenizer(folder_or_name: str) -> PreTrainedTokenizerFast:
+    try:
+        return AutoTokenizer.from_pretrained(folder_or_name, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        folder = Path(folder_or_name)
+        if (folder / "vocab.txt").is_file():  # CXR-BERT names a remote tokenizer class; its vocabulary is BERT's
+            from transformers import BertTokenizerFast
+
+            return BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), do_lower_case=True)
+        raise WeightsError(f"No tokenizer in {folder_or_name!r}: tokenizer.json or vocab.txt is missing.") from error
