@@ -27,7 +27,7 @@ from prdlib.config import RunConfig
 from prdlib.data.batches import Collate, EpochSampler, EvaluationData, PairDataset
 from prdlib.data.studies import DataError
 from prdlib.evaluation.embeddings import embed_images, embed_reports
-from prdlib.evaluation.retrieval import retrieval
+from prdlib.evaluation.retrieval import retrieval_ranks
 from prdlib.evaluation.structure import option_reports, option_scores, original_wins
 from prdlib.losses import Objective
 from prdlib.models import PRDModel, build_model
@@ -271,8 +271,8 @@ class EpochLog(TrainerCallback):
         model, data = self.trainer.model, self.validation
         was_training = model.training
         images = embed_images(model, data.images)
-        table = retrieval(images, embed_reports(model, data.words), data.groups, ks=(1,), resamples=100)
-        row = {"validation_R@1": float(table["value"].mean())}
+        ranks = retrieval_ranks(images, embed_reports(model, data.words), data.groups)
+        row = {"validation_R@1": float(np.mean([np.mean(rank[0] == 1) for rank in ranks.values()]))}
         if len(self.kept):
             correct, _ = original_wins(
                 option_scores(images[torch.from_numpy(self.kept)], model, [self.options[i] for i in self.kept])

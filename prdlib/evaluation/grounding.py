@@ -15,6 +15,8 @@ from prdlib.evaluation.statistics import mean_interval
 from prdlib.losses import local_attention
 from prdlib.models import PRDModel
 
+POINTING_COLUMNS = ["metric", "input", "value", "ci_low", "ci_high", "n", "studies", "chance"]
+
 
 class Phrase(NamedTuple):
     """A finding of a study: row of the image, positions of its words in the report, its box in fractions [x0, y0, x1, y1]."""
@@ -61,8 +63,23 @@ def word_region_maps(
     return attention.cpu(), round(attention.shape[2] ** 0.5)
 
 
+def shown_phrases(row: int, items: Sequence[Phrase], tags: Sequence[str], most: int = 4) -> list[Phrase]:
+    """What to draw of study ``row``: its phrases with a box, or, in a collection without boxes, its first nouns."""
+    mine = [p for p in items if p.row == row][:most]
+    nouns = [i for i, tag in enumerate(tags) if tag.startswith("NN")][:most]
+    return mine or [Phrase(row, "", (i,), (0.0, 0.0, 0.0, 0.0)) for i in nouns]
+
+
+def richest_rows(items: Sequence[Phrase], rows: int, number: int) -> list[int]:
+    """The ``number`` studies with most phrases (the first of equals), or the first ones when there are no boxes."""
+    counts = np.bincount([p.row for p in items], minlength=rows)
+    return sorted(np.argsort(-counts, kind="stable")[:number].tolist())
+
+
 def phrase_maps(attention: Tensor, side: int, items: Sequence[Phrase], size: int) -> np.ndarray:
     """Mean over a phrase's words of their maps, bilinearly enlarged: [P, size, size]."""
+    if not items:
+        return np.zeros((0, size, size), dtype=np.float32)
     coarse = torch.stack([attention[p.row, list(p.words)].mean(dim=0) for p in items]).view(-1, 1, side, side)
     return interpolate(coarse, size=(size, size), mode="bilinear", align_corners=False)[:, 0].numpy()
 
@@ -87,6 +104,33 @@ def box_area(items: Sequence[Phrase]) -> np.ndarray:
     return np.array([(b[2] - b[0]) * (b[3] - b[1]) for b in (p.box for p in items)])
 
 
+def pointing_controls(
+    models: dict[str, PRDModel],
+    images: np.ndarray,
+    reports: Sequence[Sequence[str]],
+    blind_image: np.ndarray,
+    items: Sequence[Phrase],
+    resamples: int = 1000,
+) -> pd.DataFrame:
+    """Pointing by the word-to-region maps of each model, with each study's image and with the mean image.
+
+    models: name -> model (the trained and, as a control, an untrained one); images: uint8 [N, S, S]; reports: N word lists;
+    blind_image: uint8 [S, S]; items: see :func:`phrases`. Empty, with the same columns, when the collection has no boxes.
+    """
+    if not items:
+        return pd.DataFrame(columns=POINTING_COLUMNS)
+    rows = sorted({p.row for p in items})
+    place = {row: i for i, row in enumerate(rows)}
+    local = [p._replace(row=place[p.row]) for p in items]
+    seen, words = images[rows], [reports[row] for row in rows]
+    blind = np.broadcast_to(blind_image, seen.shape).copy()
+    maps = {}
+    for name, model in models.items():
+        for source, pixels in (("image", seen), ("mean image", blind)):
+            maps[f"{name}, {source}"] = phrase_maps(*word_region_maps(model, pixels, words), local, images.shape[-1])
+    return pointing_table(maps, local, resamples)
+
+
 def pointing_table(
     maps: dict[str, np.ndarray], items: Sequence[Phrase], resamples: int = 1000, seed: int = 0
 ) -> pd.DataFrame:
@@ -101,4 +145,4 @@ def pointing_table(
         value, low, high = mean_interval(pointing(images, items), studies, resamples, seed)
         rows.append({"metric": "pointing", "input": name, "value": value, "ci_low": low, "ci_high": high,
                      "n": len(items), "studies": len(np.unique(studies)), "chance": chance})  # fmt: skip
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=POINTING_COLUMNS)

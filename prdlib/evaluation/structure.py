@@ -41,41 +41,46 @@ def original_wins(scores: Tensor) -> tuple[np.ndarray, np.ndarray]:
     return (original > best).numpy(), (original == best).numpy()
 
 
-def structure_test(
+def structure_outcomes(
     model: PRDModel,
     images: np.ndarray,
     tagged: Sequence[TaggedReport],
-    ids: Sequence[str],
+    ids: Sequence[str] | np.ndarray,
     blind_image: np.ndarray,
     kinds: Sequence[str] = ZERO_SHOT_KINDS,
-    resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Accuracy of the test with the study's image, with the mean image, and their paired difference.
+    """The test with the study's image, with the mean image, and their difference: one row per study and input.
 
     images: uint8 [n, S, S]; tagged, ids: the studies' reports; blind_image: uint8 [S, S], see ``mean_image``.
     Studies with a copy equal to the original leave the test (column ``no_ops`` counts them), so chance is 1 / (1 + K).
-    Rows: 'image', 'mean image', 'image - mean image'. Columns: metric, input, value, ci_low, ci_high, n, chance, ties, no_ops.
+    Columns: metric, input ('image', 'mean image', 'image - mean image'), query, outcome, chance, tie, no_ops.
     """
     options, valid = option_reports(tagged, ids, kinds, seed)
     keep = np.flatnonzero(valid.all(axis=1))
+    metric, chance = f"{1 + len(kinds)}-option accuracy", 1 / (1 + len(kinds))
+    shared = {"metric": metric, "query": np.asarray(ids)[keep], "no_ops": len(tagged) - len(keep)}
     if not len(keep):
-        raise ValueError(
-            "structure_test: every report has a copy equal to itself; the reports are too short for this test."
-        )
+        return pd.DataFrame(columns=["metric", "input", "query", "outcome", "chance", "tie", "no_ops"])
     options = [options[i] for i in keep]
     blind = embed_images(model, blind_image[None]).expand(len(keep), -1)
-    columns = {"image": embed_images(model, images[keep]), "mean image": blind}
-    results = {name: original_wins(option_scores(embeds, model, options)) for name, embeds in columns.items()}
+    seen = original_wins(option_scores(embed_images(model, images[keep]), model, options))
+    unseen = original_wins(option_scores(blind, model, options))
+    parts = [
+        pd.DataFrame({**shared, "input": name, "outcome": correct.astype(float), "chance": chance, "tie": tie})
+        for name, (correct, tie) in {"image": seen, "mean image": unseen}.items()
+    ]
+    gain = seen[0].astype(float) - unseen[0]
+    parts.append(pd.DataFrame({**shared, "input": "image - mean image", "outcome": gain, "chance": 0.0, "tie": False}))
+    return pd.concat(parts, ignore_index=True)
+
+
+def structure_table(outcomes: pd.DataFrame, resamples: int = 1000) -> pd.DataFrame:
+    """Accuracy by input with its interval: metric, input, value, ci_low, ci_high, n, chance, ties, no_ops."""
     rows = []
-    metric, chance, clusters = f"{1 + len(kinds)}-option accuracy", 1 / (1 + len(kinds)), np.asarray(ids)[keep]
-    shared = {"n": len(keep), "no_ops": len(tagged) - len(keep)}
-    for name, (correct, tie) in results.items():
-        value, low, high = mean_interval(correct, clusters, resamples, seed)
-        rows.append({"metric": metric, "input": name, "value": value, "ci_low": low, "ci_high": high,
-                     "chance": chance, "ties": int(tie.sum()), **shared})  # fmt: skip
-    gain = results["image"][0].astype(float) - results["mean image"][0]
-    value, low, high = mean_interval(gain, clusters, resamples, seed)
-    rows.append({"metric": metric, "input": "image - mean image", "value": value, "ci_low": low, "ci_high": high,
-                 "chance": 0.0, "ties": 0, **shared})  # fmt: skip
-    return pd.DataFrame(rows)[["metric", "input", "value", "ci_low", "ci_high", "n", "chance", "ties", "no_ops"]]
+    for (metric, name), part in outcomes.groupby(["metric", "input"], sort=False):
+        value, low, high = mean_interval(part["outcome"].to_numpy(), part["query"].to_numpy(), resamples)
+        rows.append({"metric": metric, "input": name, "value": value, "ci_low": low, "ci_high": high, "n": len(part),
+                     "chance": part["chance"].iloc[0], "ties": int(part["tie"].sum()),
+                     "no_ops": int(part["no_ops"].iloc[0])})  # fmt: skip
+    return pd.DataFrame(rows)

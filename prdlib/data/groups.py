@@ -1,0 +1,26 @@
+"""Which reports say the same: one number per group of equal or near-identical reports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from prdlib.repro import generator
+from prdlib.text import normalise
+
+SENTENCE_END = re.compile(r"(?<=[a-z)])[.;:!?]+\s+|\n+|(?:^|\s)\d+[.)]\s+", re.IGNORECASE)
+FILLERS = {"xxxx", "the", "a", "an", "there", "is", "are"}
+
+
+def report_key(report: str) -> str:
+    """What two reports must share to count as the same: the *set* of their sentences, each without case, punctuation,
+    enumeration, the de-identification token, articles and 'there is'. The order of sentences and repeats do not matter."""
+    sentences = {
+        " ".join(w for w in normalise(part).split() if w not in FILLERS) for part in SENTENCE_END.split(report)
+    }
+    return "|".join(sorted(sentences - {""}))
+
+
+def report_groups(reports: Iterable[str]) -> list[int]:
+    """A positive 63-bit number for each report; equal for reports with the same key, whatever else is in the table."""
+    return [int(generator(report_key(report)).integers(1, 2**62)) for report in reports]

@@ -1,0 +1,160 @@
+"""Prepared data: images resized once, reports tagged once, on disk in the form of ``datasets``.
+
+<directory>/prepared.json   hash, labels, counts, settings; written last: a folder without it is not used
+<directory>/dropped.csv     what the reader and this step left out
+<directory>/data/           a datasets.DatasetDict
+<directory>/shards/         finished parts while preparation is under way, removed at the end
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from datasets import Dataset, DatasetDict, Features, Sequence, Value, concatenate_datasets
+from datasets.utils.logging import disable_progress_bar
+
+from prdlib.data.studies import LABEL_PREFIX, SPLITS, DataError, Studies
+from prdlib.images import ImageError, encode_png, resize
+from prdlib.repro import hash_json, write_atomic, write_json
+from prdlib.text import TaggedReport, tag
+
+FORMAT = 1  # raise it when the prepared form changes: old folders are then made anew
+SHARD = 500
+INTEGERS = Sequence(Value("int32"))
+FEATURES = Features(
+    {
+        "study_id": Value("string"),
+        "patient_id": Value("string"),
+        "view": Value("string"),
+        "report": Value("string"),
+        "report_group": Value("int64"),
+        "words": Sequence(Value("string")),
+        "tags": Sequence(Value("string")),
+        "offsets": Sequence(INTEGERS),
+        "punctuation": Sequence(INTEGERS),
+        "n_words": Value("int32"),
+        "labels": Sequence(Value("float32")),
+        "findings": Value("string"),
+        "image": Value("binary"),
+        "split": Value("string"),
+    }
+)
+
+
+def prepare(studies: Studies, directory: str | Path, image_size: int, word_limit: int = 60) -> DatasetDict:
+    """Prepared data of ``studies`` in ``directory``; made on the first call, loaded on the next.
+
+    image_size: side of the square images, pixels (short side resized, centre cropped); word_limit: words kept of a report.
+    An interrupted call goes on where it was; a change of table, options, size or limit starts afresh. Images that cannot be
+    read go to dropped.csv. Raises DataError when no image could be read.
+    """
+    directory = Path(directory)
+    key = content_hash(studies, image_size, word_limit)
+    if (directory / "prepared.json").is_file() and prepared_info(directory)["hash"] == key:
+        return load_prepared(directory)
+    mark = directory / "started.json"
+    if not mark.is_file() or json.loads(mark.read_text())["hash"] != key:
+        shutil.rmtree(directory, ignore_errors=True)
+        write_json(mark, {"hash": key})
+    disable_progress_bar()
+    table = studies.table.reset_index(drop=True)
+    tagged = dict(zip(table["report"].unique(), tag(table["report"].unique().tolist(), word_limit), strict=True))
+    shards = [
+        _shard(studies, table[start : start + SHARD], tagged, directory / "shards" / f"{start:07d}", image_size)
+        for start in range(0, len(table), SHARD)
+    ]
+    drops = pd.concat(
+        [studies.dropped, *(pd.read_csv(s / "dropped.csv", dtype=str) for s in shards)], ignore_index=True
+    )
+    whole = concatenate_datasets([Dataset.load_from_disk(str(s / "rows")) for s in shards])
+    if not len(whole):
+        raise DataError(
+            f"None of the {len(table)} images of {studies.name!r} can be read: see {directory / 'dropped.csv'}."
+        )
+    where = pd.Series(whole["split"])
+    parts = DatasetDict(
+        {s: whole.select(where.index[where == s]).remove_columns("split") for s in SPLITS if (where == s).any()}
+    )
+    shutil.rmtree(directory / "data", ignore_errors=True)
+    parts.save_to_disk(str(directory / "data"))
+    write_atomic(directory / "dropped.csv", drops.to_csv(index=False))
+    counts = {s: {"studies": len(set(part["study_id"])), "images": len(part)} for s, part in parts.items()}
+    write_json(
+        directory / "prepared.json",
+        {"hash": key, "name": studies.name, "options": dict(studies.options), "labels": studies.labels,
+         "image_size": image_size, "word_limit": word_limit, "counts": counts, "dropped": len(drops)},
+    )  # fmt: skip
+    shutil.rmtree(directory / "shards", ignore_errors=True)
+    return load_prepared(directory)
+
+
+def load_prepared(directory: str | Path) -> DatasetDict:
+    """The prepared data of a folder, memory-mapped; DataError when the folder was not finished."""
+    prepared_info(directory)
+    return DatasetDict.load_from_disk(str(Path(directory) / "data"))
+
+
+def prepared_info(directory: str | Path) -> dict[str, Any]:
+    """prepared.json of a folder: hash, name, options, labels (order of the column), image_size, word_limit, counts."""
+    path = Path(directory) / "prepared.json"
+    if not path.is_file():
+        raise DataError(
+            f"No prepared data in {Path(directory).name!r}: run notebook 01, or 'python -m prdlib prepare'."
+        )
+    return json.loads(path.read_text())
+
+
+def content_hash(studies: Studies, image_size: int, word_limit: int) -> str:
+    """Hash of everything that decides the prepared data but the pixels of image files (their sizes stand for them)."""
+    table = studies.table
+    files = [
+        Path(p).stat().st_size if not str(p).startswith("phantom://") and Path(p).is_file() else 0
+        for p in table["image"]
+    ]
+    names = [Path(p).name if not str(p).startswith("phantom://") else p for p in table["image"]]
+    rows = table.drop(columns=["image"]).to_json(orient="values")
+    return hash_json([FORMAT, rows, names, files, dict(studies.options), image_size, word_limit], 16)
+
+
+def tagged_report(row: Mapping[str, Any]) -> TaggedReport:
+    """The TaggedReport of a prepared row."""
+    return TaggedReport(
+        row["report"],
+        tuple(row["words"]),
+        tuple(row["tags"]),
+        tuple(map(tuple, row["offsets"])),
+        tuple(map(tuple, row["punctuation"])),
+        row["n_words"],
+    )
+
+
+def _shard(studies: Studies, rows: pd.DataFrame, tagged: Mapping[str, TaggedReport], folder: Path, size: int) -> Path:
+    if folder.is_dir():
+        return folder
+    temporary = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(temporary, ignore_errors=True)
+    labels = [LABEL_PREFIX + name for name in studies.labels]
+    kept, drops = [], []
+    for row in rows.to_dict("records"):
+        try:
+            image = encode_png(resize(studies.read_image(row), size))
+        except ImageError as error:
+            drops.append({"item": Path(str(row["image"])).name, "reason": "image cannot be read", "where": str(error)})
+            continue
+        report = asdict(tagged[row["report"]])
+        del report["text"]
+        plain = {name: row[name] for name in ("study_id", "patient_id", "view", "report", "report_group", "split")}
+        kept.append({**plain, **report, "labels": [row[c] for c in labels], "image": image,
+                     "findings": json.dumps(row["findings"])})  # fmt: skip
+    columns = {name: [row[name] for row in kept] for name in FEATURES}
+    Dataset.from_dict(columns, features=FEATURES).save_to_disk(str(temporary / "rows"))
+    write_atomic(
+        temporary / "dropped.csv", pd.DataFrame(drops, columns=["item", "reason", "where"]).to_csv(index=False)
+    )
+    return temporary.rename(folder)

@@ -1,0 +1,159 @@
+"""What every notebook starts with: a run directory, its settings, its data, and one way to keep tables and figures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from datasets import DatasetDict
+from IPython.display import Image
+from matplotlib.figure import Figure
+
+from prdlib import repro
+from prdlib.config import RunConfig, load_profile
+from prdlib.data import DataError, Studies, load_studies, prepare, prepared_info
+from prdlib.data.batches import EvaluationData
+from prdlib.evaluation import grounding
+from prdlib.models import PRDModel, build_model
+from prdlib.plots import save_figure
+from prdlib.runs import default_run_dir
+from prdlib.training import FitResult, checkpoint_folder, fit, load_fit, quiet
+
+BANNER = (
+    "NOTE: profile quick is for reading and for tests: seconds of training on a few hundred phantoms. "
+    "Its numbers mean little; see 'Results' in README.md for numbers that do."
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run directory with its settings. ``folder`` holds checkpoints/, metrics/, figures/."""
+
+    config: RunConfig
+    folder: Path
+    data_folder: str
+
+    @cached_property
+    def studies(self) -> Studies:
+        """The collection as its reader gives it."""
+        data = self.config.data
+        if data.name == "phantom":
+            return load_studies("phantom", n=data.n_studies, size=data.image_size, seed=data.seed)
+        return load_studies(data.name, directory=self.data_folder, deidentified=data.deidentified)
+
+    @property
+    def prepared_folder(self) -> Path:
+        """Where the prepared data of these settings lie, shared by all runs beside this one."""
+        return self.folder.parent / "prepared" / self.config.data_id()
+
+    @cached_property
+    def data(self) -> DatasetDict:
+        """The prepared data; made on the first call, checked and loaded on the next."""
+        data = self.config.data
+        return prepare(self.studies, self.prepared_folder, data.image_size, word_limit=data.word_limit)
+
+    @property
+    def info(self) -> dict[str, Any]:
+        """Hash, labels and counts of the prepared data."""
+        _ = self.data
+        return prepared_info(self.prepared_folder)
+
+    def fit(self, method: str, seed: int) -> FitResult:
+        """Train, continue or load ``method`` with ``seed`` (see :func:`prdlib.training.fit`)."""
+        folder = checkpoint_folder(self.folder, method, seed)
+        return fit(self.config, method, seed, self.data, folder, data_hash=self.info["hash"])
+
+    def trained(self, method: str, seed: int) -> FitResult:
+        """The finished training of ``method`` and ``seed``, or an error that names the command that makes it."""
+        return load_fit(self.folder, method, seed)
+
+    def split(self, name: str) -> EvaluationData:
+        """One image (frontal if there is one) and the report of every study of a split."""
+        if name not in self.data:
+            raise DataError(f"The data have no study in the split {name!r}: load more studies.")
+        return EvaluationData.first_views(self.data[name], self.info["labels"])
+
+    def dropped(self) -> pd.DataFrame:
+        """Every file, row or report that was left out, by the reader or while images were read, with its reason."""
+        _ = self.data
+        return pd.read_csv(self.prepared_folder / "dropped.csv")
+
+    def shared_reports(self, test: EvaluationData) -> np.ndarray | None:
+        """[N] True for studies whose report also stands in training, when the settings exclude those from retrieval."""
+        if not self.config.evaluation.exclude_shared_reports:
+            return None
+        return np.isin(test.groups, np.asarray(self.data["train"]["report_group"]))
+
+    def untrained(self, seed: int) -> PRDModel:
+        """A control: the same architecture with random weights (no pretrained file either), the same vocabulary."""
+        scratch = replace(self.config, model=replace(self.config.model, image_weights=""))
+        reports = sorted({" ".join(words) for words in self.data["train"]["words"]})
+        return build_model(scratch, seed, reports)[0].eval()
+
+    def boxes(self, data: EvaluationData, row: int) -> list[list[float]]:
+        """True boxes of a study, in fractions of the image."""
+        return [f["box"] for f in data.findings[row] if f.get("box") is not None]
+
+    def phrase_maps(
+        self, model: PRDModel, data: EvaluationData, phrases: Sequence[grounding.Phrase], row: int
+    ) -> tuple[np.ndarray, np.ndarray, list[str], list[list[float]]]:
+        """What :func:`prdlib.plots.word_maps` draws of a study: image, one map per phrase, the phrases, the true boxes."""
+        shown = grounding.shown_phrases(row, phrases, data.tagged[row].tags)
+        image, words = data.images[row : row + 1], data.words[row]
+        attention, side = grounding.word_region_maps(model, image, [words])
+        maps = grounding.phrase_maps(attention, side, [p._replace(row=0) for p in shown], image.shape[-1])
+        return image[0], maps, [" ".join(words[i] for i in p.words) for p in shown], self.boxes(data, row)
+
+    def keep(self, table: pd.DataFrame, name: str, decimals: int = 3) -> pd.DataFrame:
+        """Write ``table`` to metrics/<name>.csv and .json, in full; return it rounded, to be shown."""
+        folder = self.folder / "metrics"
+        repro.write_atomic(folder / f"{name}.csv", table.to_csv(index=False))
+        repro.write_json(folder / f"{name}.json", json.loads(table.to_json(orient="records", double_precision=6)))
+        return table.round(decimals)
+
+    def read(self, pattern: str) -> pd.DataFrame:
+        """All tables metrics/<pattern>.csv below each other; FileNotFoundError says which notebook writes them."""
+        files = sorted((self.folder / "metrics").glob(f"{pattern}.csv"))
+        if not files:
+            raise FileNotFoundError(
+                f"No metrics/{pattern}.csv in {self.folder.name}: run notebook {pattern[:2]} first, or 'make run'."
+            )
+        return pd.concat([pd.read_csv(f, keep_default_na=True) for f in files], ignore_index=True)
+
+    def show(self, figure: Figure, name: str, **facts: Any) -> Image:
+        """Keep ``figure`` as figures/<name>.png, .pdf and .json (what it shows) and return it for display."""
+        facts = {"run": self.folder.name, "data": self.info["hash"], "profile": self.config.profile, **facts}
+        return Image(filename=str(save_figure(figure, self.folder / "figures" / name, **facts)))
+
+
+def open_run(
+    profile: str = "quick", settings: Mapping[str, Any] | None = None, run_dir: str = "", data: str = "", **facts: Any
+) -> Run:
+    """The run of these settings; prints where it is and what made it (versions, device, data, git state).
+
+    profile, settings: see :func:`prdlib.config.load_profile`. run_dir: its folder; empty: papermill_runs/<run_id> of the
+    project. data: folder of the collection (not for the phantom). facts: printed beside the rest (method, seed).
+    """
+    quiet()
+    config = load_profile(profile, settings)
+    folder = Path(run_dir) if run_dir else default_run_dir(config)
+    folder.mkdir(parents=True, exist_ok=True)
+    run = Run(config, folder, data or config.data.directory)
+    state = repro.provenance()
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
+    print(f"run      {folder.name} ({profile}), data {config.data.name} {config.data.image_size} px")
+    if facts:
+        print("         " + ", ".join(f"{name} {value}" for name, value in facts.items()))
+    print(f"device   {device}, {config.training.precision}")
+    print("versions " + ", ".join(f"{name} {version}" for name, version in state["versions"].items()))
+    print(f"git      {(state['commit'] or 'no checkout')[:12]}{' with changes' if state['dirty'] else ''}")
+    if profile == "quick":
+        print(BANNER)
+    return run

@@ -1,0 +1,292 @@
+"""Figures from arrays and tables; nothing is computed here, nothing is read. Every function returns a Figure.
+
+Colours are Okabe and Ito's (safe for colour-blind readers); maps use one shared scale per figure.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from prdlib.repro import write_json
+
+BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
+METHOD_COLOURS = {"clip": GREY, "gloria": BLUE, "prd_no_local": ORANGE, "prd": RED}
+METHOD_NAMES = {"clip": "CLIP", "gloria": "GLoRIA", "prd_no_local": "PRD without local", "prd": "PRD"}
+DPI = 100
+
+
+def save_figure(figure: Figure, path: str | Path, **facts: Any) -> Path:
+    """Write ``figure`` as PNG and PDF, and ``facts`` (run, data, parameters) as a .json sidecar; returns the PNG's path."""
+    path = Path(path).with_suffix(".png")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
+    write_json(path.with_suffix(".json"), facts)
+    return path
+
+
+def contact_sheet(images: np.ndarray, titles: Sequence[str], columns: int = 6) -> Figure:
+    """Grey images [N, S, S] in a grid, each under its title."""
+    rows = -(-len(images) // columns)
+    figure, axes = _grid(rows, columns, 1.75, 2.0)
+    for axis, image, title in zip(axes.flat, images, titles, strict=False):
+        axis.imshow(image, cmap="gray", vmin=0, vmax=255)
+        axis.set_title(title, fontsize=7)
+    return figure
+
+
+def perturbation_sheet(original: Sequence[str], copies: Mapping[str, Sequence[str]], width: int = 104) -> Figure:
+    """An original and its perturbed copies as text; words that left their place are coloured, changed words underlined."""
+    blocks = {"original": list(original), **{name: list(words) for name, words in copies.items()}}
+    known = Counter(original)
+    lines: list[list[tuple[int, str, str, bool]]] = []
+    for name, words in blocks.items():
+        lines.append([(0, name.replace("_", " "), "black", True)])
+        line, place = [], 2
+        for i, word in enumerate(words):
+            if place + len(word) > width:
+                lines.append(line)
+                line, place = [], 2
+            moved = i >= len(original) or word != original[i]
+            colour = (PURPLE if word not in known else RED) if moved else "#333333"
+            line.append((place, word, colour, False))
+            place += len(word) + 1
+        lines += [line, []]
+    figure = Figure(figsize=(10, 0.165 * len(lines) + 0.3), layout="constrained")
+    axis = figure.subplots()
+    axis.set(xlim=(0, width), ylim=(len(lines) + 0.5, -0.5))
+    axis.axis("off")
+    for row, line in enumerate(lines):
+        for place, word, colour, bold in line:
+            axis.text(place, row, word, color=colour, family="monospace", fontsize=8, weight="bold" if bold else None)
+    axis.set_title(
+        "red: the word stands at another place than in the original; purple: a word the original lacks", fontsize=8
+    )
+    return figure
+
+
+def report_and_label_distributions(lengths: Mapping[str, Sequence[int]], labels: pd.DataFrame, limit: int) -> Figure:
+    """Words per report by split (histogram), and studies with each label present, absent, uncertain (bars).
+
+    lengths: split -> words of each report; labels: index label, columns present, absent, uncertain (shares in per cent).
+    """
+    figure = Figure(figsize=(10, 0.28 * max(len(labels), 10) + 0.9), layout="constrained")
+    left, right = figure.subplots(1, 2, width_ratios=(1, 1.2))
+    longest = max(max(v) for v in lengths.values())
+    bins = np.linspace(0, longest + 1, 30)
+    for (split, values), colour in zip(lengths.items(), (BLUE, ORANGE, GREEN), strict=False):
+        weights = np.full(len(values), 100 / len(values))
+        left.hist(
+            values, bins, weights=weights, histtype="step", color=colour, label=f"{split} (n={len(values)})", lw=1.6
+        )
+    left.axvline(limit, color=GREY, ls="--", lw=1)
+    left.annotate(f"limit: {limit} words", (limit, 1), xycoords=("data", "axes fraction"), rotation=90, va="top",
+                  ha="right", fontsize=8, color=GREY)  # fmt: skip
+    left.set(xlabel="words of a report", ylabel="studies of the split (%)", title="Report length")
+    left.legend(fontsize=8, frameon=False)
+    start = np.zeros(len(labels))
+    for column, colour in (("present", RED), ("uncertain", ORANGE), ("absent", BLUE)):
+        values = labels[column].to_numpy(float)
+        right.barh(range(len(labels)), values, left=start, color=colour, label=column)
+        start += values
+    right.set_yticks(range(len(labels)), labels.index, fontsize=8)
+    right.set(xlabel="studies (%)", title="Labels (the rest: not mentioned)", xlim=(0, 100))
+    right.invert_yaxis()
+    right.legend(fontsize=8, frameon=False, loc="lower right")
+    return figure
+
+
+def learning_curves(histories: Mapping[str, Sequence[pd.DataFrame]] | pd.DataFrame) -> Figure:
+    """Losses and validation scores by epoch: one colour per method, one line per seed.
+
+    histories: method -> one table per seed, or one table with columns method and seed.
+    """
+    if isinstance(histories, pd.DataFrame):
+        methods = dict(tuple(histories.groupby("method", sort=False)))
+        histories = {m: [t for _, t in rows.dropna(axis=1, how="all").groupby("seed")] for m, rows in methods.items()}
+    panels = {
+        "contrastive": "global loss (nats)",
+        "discrimination": "discrimination loss (nats)",
+        "local": "local loss (nats)",
+        "validation_R@1": "validation R@1",
+        "validation_structure": "validation 5-option accuracy",
+    }
+    shown = [k for k in panels if any(k in table for tables in histories.values() for table in tables)]
+    figure = Figure(figsize=(2.6 * len(shown), 2.5), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(shown)))
+    for axis, key in zip(axes, shown, strict=True):
+        for method, tables in histories.items():
+            for i, table in enumerate(tables):
+                if key in table:
+                    axis.plot(table["epoch"], table[key], color=_colour(method), lw=1.5, marker=".", ms=4,
+                              label=METHOD_NAMES.get(method, method) if i == 0 else None)  # fmt: skip
+        if key == "validation_structure":
+            axis.axhline(0.2, color="black", ls=":", lw=1, label="chance")
+        axis.set_xlabel("epoch", fontsize=8)
+        axis.set_title(panels[key], fontsize=9)
+        axis.tick_params(labelsize=8)
+        axis.set_ylim(bottom=0)
+    axes[-1].legend(fontsize=7, frameon=False)
+    return figure
+
+
+def scores(table: pd.DataFrame, title: str = "") -> Figure:
+    """Any tidy table as a dot plot: columns label, value, ci_low, ci_high, chance, and optionally series (colour)."""
+    labels = list(dict.fromkeys(table["label"]))
+    series = list(dict.fromkeys(table["series"])) if "series" in table else [None]
+    figure = Figure(figsize=(7.2, 0.16 * len(labels) * (len(series) + 1) + 1.2), layout="constrained")
+    axis = figure.subplots()
+    step = 0.7 / max(1, len(series))
+    for j, name in enumerate(series):
+        rows = table if name is None else table[table["series"] == name]
+        colour = _colour(name, (BLUE, ORANGE, GREEN, RED, PURPLE, GREY)[j % 6])
+        height = np.array([labels.index(label) for label in rows["label"]]) + (j - (len(series) - 1) / 2) * step
+        value = rows["value"].to_numpy(float)
+        errors = np.abs(np.stack([value - rows["ci_low"].to_numpy(float), rows["ci_high"].to_numpy(float) - value]))
+        axis.errorbar(value, height, xerr=np.nan_to_num(errors), fmt="o", ms=4, color=colour, lw=1.4,
+                      label=METHOD_NAMES.get(name, name))  # fmt: skip
+    for i, label in enumerate(labels):
+        chance = table.loc[table["label"] == label, "chance"].dropna().unique()
+        axis.vlines(chance, i - 0.45, i + 0.45, color="black", ls=":", lw=1.2, label="chance" if i == 0 else None)
+    axis.set_yticks(range(len(labels)), labels, fontsize=8)
+    axis.set_ylim(len(labels) - 0.4, -0.6)
+    axis.set(xlabel="value, 95 % interval", title=title)
+    axis.grid(axis="x", color="#DDDDDD", lw=0.6)
+    axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def method_scores(table: pd.DataFrame) -> Figure:
+    """The ablation: one panel per metric, one row per method; dots are seeds, the bar is the 95 % interval over studies.
+
+    Columns: metric, method, seed, value, ci_low, ci_high, chance; a row with seed 'mean' is drawn as the large dot.
+    """
+    metrics = list(dict.fromkeys(table["metric"]))
+    methods = [m for m in METHOD_NAMES if m in set(table["method"])]
+    columns = min(3, len(metrics))
+    rows = -(-len(metrics) // columns)
+    figure = Figure(figsize=(3.3 * columns + 0.8, (0.36 * len(methods) + 1.1) * rows), layout="constrained")
+    axes = np.atleast_2d(figure.subplots(rows, columns, squeeze=False))
+    for axis, metric in zip(axes.flat, metrics, strict=False):
+        part = table[table["metric"] == metric]
+        for i, method in enumerate(methods):
+            mine = part[part["method"] == method]
+            mean = mine[mine["seed"] == "mean"]
+            seeds = mine[mine["seed"] != "mean"]
+            axis.scatter(seeds["value"], np.full(len(seeds), i), s=14, color=_colour(method), alpha=0.6, zorder=3)
+            for row in mean.itertuples():
+                axis.plot([row.ci_low, row.ci_high], [i, i], color=_colour(method), lw=2.2)
+                axis.scatter(row.value, i, s=46, color=_colour(method), edgecolor="white", zorder=4)
+        chance = part["chance"].dropna()
+        if len(chance):
+            axis.axvline(chance.iloc[0], color="black", ls=":", lw=1.2)
+        axis.set_yticks(range(len(methods)), [METHOD_NAMES[m] for m in methods], fontsize=8)
+        axis.set_ylim(len(methods) - 0.5, -0.5)
+        axis.set_title(metric, fontsize=9)
+        axis.tick_params(axis="x", labelsize=8)
+        axis.grid(axis="x", color="#DDDDDD", lw=0.6)
+    for axis in axes.flat[len(metrics) :]:
+        axis.axis("off")
+    figure.supxlabel(
+        "value: large dot and bar = mean and 95 % interval, small dots = seeds, dotted = chance", fontsize=8
+    )
+    return figure
+
+
+def word_maps(
+    image: np.ndarray, maps: np.ndarray, words: Sequence[str], boxes: Sequence[Sequence[float]] = (), title: str = ""
+) -> Figure:
+    """One image [S, S] and a map [S, S] per word over it, on one shared scale; true boxes (fractions) in orange."""
+    figure, axes = _grid(1, len(words) + 1, 1.75, 2.15)
+    top = float(maps.max())
+    _draw(axes[0, 0], image, boxes)
+    axes[0, 0].set_title(title or "image, true box", fontsize=8)
+    for axis, values, word in zip(axes[0, 1:], maps, words, strict=True):
+        _draw(axis, image, boxes)
+        shown = axis.imshow(values, cmap="viridis", vmin=0, vmax=top, alpha=0.55, extent=(0, 1, 1, 0))
+        axis.set_title(word, fontsize=8)
+    bar = figure.colorbar(shown, ax=axes[0, -1], shrink=0.75)
+    bar.set_label("attention (sums to 1 over the grid)", fontsize=6)
+    bar.ax.tick_params(labelsize=6)
+    return figure
+
+
+def attribution_maps(
+    image: np.ndarray, maps: Mapping[str, np.ndarray], boxes: Sequence[Sequence[float]] = (), title: str = ""
+) -> Figure:
+    """One image and signed maps [S, S] of several methods; each map is divided by its largest magnitude (methods have
+    different units), blue lowers and red raises the similarity."""
+    figure, axes = _grid(1, len(maps) + 1, 2.1, 2.35)
+    _draw(axes[0, 0], image, boxes)
+    axes[0, 0].set_title(title or "image, true boxes", fontsize=8)
+    for axis, (name, values) in zip(axes[0, 1:], maps.items(), strict=True):
+        _draw(axis, image, boxes)
+        top = float(np.abs(values).max()) or 1.0
+        shown = axis.imshow(values / top, cmap="RdBu_r", vmin=-1, vmax=1, alpha=0.6, extent=(0, 1, 1, 0))
+        axis.set_title(name, fontsize=8)
+    bar = figure.colorbar(shown, ax=axes[0, -1], shrink=0.75)
+    bar.set_label("relative contribution", fontsize=7)
+    bar.ax.tick_params(labelsize=6)
+    return figure
+
+
+def word_attributions(rows: Mapping[str, tuple[Sequence[str], np.ndarray]], width: int = 100) -> Figure:
+    """Reports with each word on the colour of its contribution to the similarity: red raises, blue lowers; one scale.
+
+    rows: name -> (words, contributions [W]).
+    """
+    from matplotlib import colormaps
+
+    top = max(float(np.abs(values).max()) for _, values in rows.values()) or 1.0
+    colours = colormaps["RdBu_r"]
+    lines: list[list[tuple[int, str, Any]]] = []
+    for name, (words, values) in rows.items():
+        lines.append([(0, name, None)])
+        line, place = [], 2
+        for word, value in zip(words, values, strict=False):
+            if place + len(word) > width:
+                lines.append(line)
+                line, place = [], 2
+            line.append((place, word, colours(0.5 + 0.5 * float(value) / top)))
+            place += len(word) + 1
+        lines += [line, []]
+    figure = Figure(figsize=(10, 0.2 * len(lines) + 0.5), layout="constrained")
+    axis = figure.subplots()
+    axis.set(xlim=(0, width), ylim=(len(lines), -0.8))
+    axis.axis("off")
+    for row, line in enumerate(lines):
+        for place, word, colour in line:
+            if colour is None:
+                axis.text(place, row, word, fontsize=8, weight="bold")
+                continue
+            light = np.dot(colour[:3], (0.299, 0.587, 0.114)) > 0.5
+            axis.text(place, row, word, family="monospace", fontsize=8, color="black" if light else "white",
+                      bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2})  # fmt: skip
+    axis.set_title(f"contribution to the similarity: red raises, blue lowers; full colour = {top:.3f}", fontsize=8)
+    return figure
+
+
+def _grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for axis in axes.flat:
+        axis.axis("off")
+    return figure, axes
+
+
+def _draw(axis: Any, image: np.ndarray, boxes: Sequence[Sequence[float]]) -> None:
+    axis.imshow(image, cmap="gray", vmin=0, vmax=255, extent=(0, 1, 1, 0))
+    for x0, y0, x1, y1 in boxes:
+        axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=ORANGE, lw=1.5))
+
+
+def _colour(name: str | None, default: str = BLUE) -> str:
+    return METHOD_COLOURS.get(name, default) if name else default

@@ -1,0 +1,88 @@
+"""Word-pieces: a small WordPiece vocabulary learnt from reports, and word-wise encoding with any fast tokenizer."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from transformers import PreTrainedTokenizerFast
+
+SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
+
+
+def train_wordpiece(reports: Iterable[str], vocabulary_size: int) -> PreTrainedTokenizerFast:
+    """A BERT-style WordPiece tokenizer of normalised ``reports``; the same for any order of them.
+
+    Raises ValueError when there is no word to learn from.
+    """
+    texts = sorted(set(reports))
+    if not any(text.strip() for text in texts):
+        raise ValueError("No words to learn a vocabulary from: give the normalised training reports.")
+    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary_size, special_tokens=SPECIAL, show_progress=False)
+    tokenizer.train_from_iterator(texts, trainer)
+    ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
+    tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=tokenizer,
+        pad_token="[PAD]",
+        unk_token="[UNK]",
+        cls_token="[CLS]",
+        sep_token="[SEP]",
+        mask_token="[MASK]",
+    )
+
+
+class WordTokenizer:
+    """Encodes reports given as words with any fast tokenizer of transformers, word by word with a cache.
+
+    The pieces of a word do not depend on its neighbours once words are split, so each word is tokenised once.
+    ``max_length``: pieces of a report, special tokens included; further *whole* words are left out.
+    """
+
+    def __init__(self, tokenizer: PreTrainedTokenizerFast, max_length: int = 512) -> None:
+        self.tokenizer, self.max_length = tokenizer, max_length
+        self.pad_id = tokenizer.pad_token_id if tokenizer.pad_token_id is not None else 0
+        frame = tokenizer(["x"], is_split_into_words=True)
+        inner = [i for i, word in enumerate(frame.word_ids()) if word is not None]
+        self._start, self._end = frame["input_ids"][: inner[0]], frame["input_ids"][inner[-1] + 1 :]
+        self._pieces: dict[str, list[int]] = {}
+
+    def pieces(self, word: str) -> list[int]:
+        """Ids of a word's pieces; the unknown token for a word that has none."""
+        found = self._pieces.get(word)
+        if found is None:
+            encoded = self.tokenizer([word], is_split_into_words=True, add_special_tokens=False)["input_ids"]
+            found = self._pieces[word] = list(encoded) or [self.tokenizer.unk_token_id]
+        return found
+
+    def encode(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
+        """(input ids, word ids) of a report; the word id is the position of the word, -1 for special tokens."""
+        ids, word_ids = list(self._start), [-1] * len(self._start)
+        for position, word in enumerate(words):
+            pieces = self.pieces(word)
+            if len(ids) + len(pieces) + len(self._end) > self.max_length:
+                break
+            ids += pieces
+            word_ids += [position] * len(pieces)
+        return ids + self._end, word_ids + [-1] * len(self._end)
+
+    def pad(self, encoded: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, torch.Tensor]:
+        """input_ids, attention_mask, word_ids as int64 tensors [N, L], padded to the longest (word id -1)."""
+        length = max(len(ids) for ids, _ in encoded)
+        input_ids = torch.full((len(encoded), length), self.pad_id)
+        word_ids = torch.full((len(encoded), length), -1)
+        mask = torch.zeros(len(encoded), length, dtype=torch.long)
+        for row, (ids, words) in enumerate(encoded):
+            input_ids[row, : len(ids)] = torch.tensor(ids)
+            word_ids[row, : len(ids)] = torch.tensor(words)
+            mask[row, : len(ids)] = 1
+        return {"input_ids": input_ids, "attention_mask": mask, "word_ids": word_ids}
+
+    def save(self, folder: str | Path) -> None:
+        """The underlying tokenizer's files, readable by ``AutoTokenizer.from_pretrained``."""
+        self.tokenizer.save_pretrained(str(folder))

@@ -1,0 +1,76 @@
+"""Intervals and AUROC against simulation, scikit-learn and hand-computed cases."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sklearn.metrics import roc_auc_score
+
+from prdlib.evaluation.statistics import auroc, auroc_intervals, bootstrap_weights, mean_interval, seed_interval
+
+
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=3, max_size=40), st.integers(0, 10**6))
+def test_auroc_equals_scikit_learn_with_ties_and_with_weights(pairs, seed):
+    truth, scores = np.array([t for t, _ in pairs]), np.array([float(s) for _, s in pairs])
+    weights = np.random.default_rng(seed).integers(0, 4, size=(3, len(pairs)))
+    for row, value in zip(weights, auroc(truth, scores, weights), strict=True):
+        if row[truth].sum() and row[~truth].sum():
+            assert value == pytest.approx(roc_auc_score(truth, scores, sample_weight=row))
+        else:
+            assert np.isnan(value)
+
+
+def test_mean_interval_covers_the_truth_about_95_times_of_100():
+    covered = 0
+    for trial in range(200):
+        values = np.random.default_rng(trial).normal(1.0, 1.0, 80)
+        _, low, high = mean_interval(values, resamples=300, seed=trial)
+        covered += low <= 1.0 <= high
+    assert 178 <= covered <= 199  # 95 % +- 3.5 binomial standard deviations, percentile intervals run a little short
+
+
+def test_clusters_widen_the_interval():
+    values = np.repeat(np.random.default_rng(0).normal(size=30), 10)
+    _, low, high = mean_interval(values, np.repeat(np.arange(30), 10))
+    _, low_rows, high_rows = mean_interval(values)
+    assert high - low > 2 * (high_rows - low_rows)
+
+
+def test_mean_interval_of_nothing_and_of_one():
+    assert np.isnan(mean_interval(np.array([]))).all()
+    assert mean_interval(np.array([0.4])) == (0.4, 0.4, 0.4)
+
+
+def test_intervals_are_the_same_twice():
+    values = np.random.default_rng(3).normal(size=50)
+    assert mean_interval(values) == mean_interval(values)
+
+
+def test_seed_interval_is_students_t():
+    mean, _, high = seed_interval(np.array([1.0, 2.0, 3.0]))
+    assert (mean, high - mean) == (2.0, pytest.approx(4.302652729911275 / np.sqrt(3)))
+    assert np.isnan(seed_interval(np.array([1.0]))[1:]).all()
+
+
+def test_bootstrap_draws_whole_clusters():
+    weights = bootstrap_weights(np.array(["a", "b", "a", "c"]), 50)
+    assert (weights[:, 0] == weights[:, 2]).all()
+    assert (weights[:, [0, 1, 3]].sum(axis=1) == 3).all()
+
+
+def test_auroc_table_reports_a_label_without_positives_and_ignores_unjudged_rows():
+    truth = np.array([[1, 0], [0, 0], [1, 0], [0, 0], [np.nan, 0]], dtype=float)
+    scores = np.array([[0.9, 0.1], [0.2, 0.3], [0.8, 0.2], [0.1, 0.4], [5.0, 0.1]])
+    table = auroc_intervals(truth, scores, ["effusion", "edema"], np.arange(5)).set_index("label")
+    assert table.loc["effusion", "value"] == 1.0
+    assert table.loc["effusion", ["n", "positives"]].tolist() == [4, 2]
+    assert np.isnan(table.loc["edema", "value"])
+    assert "one class" in table.loc["edema", "note"]
+    assert table.loc["mean", "value"] == 1.0
+
+
+def test_auroc_of_shuffled_labels_has_chance_in_its_interval():
+    rng = np.random.default_rng(5)
+    truth = (rng.random((300, 1)) < 0.3).astype(float)
+    row = auroc_intervals(truth, rng.random((300, 1)), ["x"], np.arange(300)).iloc[0]
+    assert row.ci_low < 0.5 < row.ci_high
