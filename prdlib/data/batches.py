@@ -97,11 +97,11 @@ class Collate:
     """
 
     def __init__(self, tokenizer: WordTokenizer, seed: int = 0, augment: bool = False) -> None:
-        self.tokenizer, self.seed, self.augment = tokenizer, seed, augment
+        self.word_tokenizer, self.seed, self.augment = tokenizer, seed, augment
 
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         texts = [[item["words"], *item["copies"]] for item in items]
-        encoded = {words: self.tokenizer.encode(words) for words in {words for row in texts for words in row}}
+        encoded = {words: self.word_tokenizer.encode(words) for words in {words for row in texts for words in row}}
         order = sorted(encoded, key=lambda words: (len(encoded[words][0]), words))
         place = {words: i for i, words in enumerate(order)}
         pixels = torch.from_numpy(np.stack([item["image"] for item in items]))[:, None].float() / 255
@@ -109,7 +109,7 @@ class Collate:
             pixels = self._augmented(pixels, items)
         return {
             "pixel_values": pixels,
-            **self.tokenizer.pad([encoded[words] for words in order]),
+            **self.word_tokenizer.pad([encoded[words] for words in order]),
             "report_index": torch.tensor([[place[words] for words in row] for row in texts]),
             "valid": torch.tensor([item["valid"] for item in items]),
             "report_group": torch.tensor([item["report_group"] for item in items]),

@@ -71,7 +71,7 @@ def overview_table(
         table, _ = overview(
             model, test.images, test.tagged, test.study_ids, test.groups, blind_image, resamples, exclude
         )
-        label = table["metric"] + np.where(table["input"] == "", "", ", " + table["input"])
+        label = table["metric"] + np.where(table["metric"].str.startswith("R@"), "", ", " + table["input"])
         parts.append(table.assign(label=label, series=name, task="retrieval and structure"))
     return pd.concat(parts, ignore_index=True)
 

@@ -53,7 +53,7 @@ def compare_methods(outcomes: pd.DataFrame, resamples: int = 1000) -> pd.DataFra
     """
     rows = []
     for (metric, source, method), part in outcomes.groupby([*KEYS, "method"], sort=False):
-        name = metric if source in ("image", "") else f"{metric}, {source}"
+        name = metric if source == "image" else f"{metric}, {source}"
         shared = {"metric": name, "method": method, "chance": part["chance"].mean()}
         by_query = part.groupby("query", sort=False)["outcome"].mean()
         value, low, high = mean_interval(by_query.to_numpy(), by_query.index.to_numpy(), resamples)
@@ -72,7 +72,7 @@ def paired_differences(outcomes: pd.DataFrame, baseline: str = "clip", resamples
         for method in [m for m in wide.columns if m != baseline and baseline in wide]:
             difference = (wide[method] - wide[baseline]).to_numpy()
             value, low, high = mean_interval(difference, wide.index.to_numpy(), resamples)
-            name = metric if source in ("image", "") else f"{metric}, {source}"
+            name = metric if source == "image" else f"{metric}, {source}"
             rows.append({"metric": name, "method": method, "minus": baseline, "value": value, "ci_low": low,
                          "ci_high": high, "n": len(wide), "chance": 0.0})  # fmt: skip
     return pd.DataFrame(rows)

@@ -44,12 +44,12 @@ def retrieval_outcomes(
     ids: Sequence[str] | np.ndarray,
     ks: tuple[int, ...] = (1, 5, 10),
 ) -> pd.DataFrame:
-    """One row per query and k: metric, input (empty), query (study id), outcome (0 or 1), chance (of a random order), pool."""
+    """One row per query and k: metric, input ('image'), query (study id), outcome (0 or 1), chance (of a random order), pool."""
     parts = []
     for direction, (rank, right, query, pool) in retrieval_ranks(image_embeds, report_embeds, groups).items():
         for k in ks:
             parts.append(
-                pd.DataFrame({"metric": f"R@{k} {direction}", "input": "", "query": np.asarray(ids)[query],
+                pd.DataFrame({"metric": f"R@{k} {direction}", "input": "image", "query": np.asarray(ids)[query],
                               "outcome": (rank <= k).astype(float), "chance": _chance(pool, right, k), "pool": pool})
             )  # fmt: skip
     return pd.concat(parts, ignore_index=True)
@@ -60,7 +60,7 @@ def retrieval_table(outcomes: pd.DataFrame, resamples: int = 1000) -> pd.DataFra
     rows = []
     for metric, part in outcomes.groupby("metric", sort=False):
         value, low, high = mean_interval(part["outcome"].to_numpy(), None, resamples)
-        rows.append({"metric": metric, "input": "", "value": value, "ci_low": low, "ci_high": high, "n": len(part),
+        rows.append({"metric": metric, "input": "image", "value": value, "ci_low": low, "ci_high": high, "n": len(part),
                      "chance": part["chance"].mean(), "pool": int(part["pool"].iloc[0])})  # fmt: skip
     return pd.DataFrame(rows)
 

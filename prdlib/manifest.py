@@ -1,0 +1,88 @@
+"""run.json: what every step of a run did, written by the runner alone, atomically, so that it is true after any crash.
+
+Papermill's own metadata is not a status: after a killed kernel every cell reads 'completed'. A step that was running when its
+process disappeared is *interrupted*; :func:`read_manifest` says so whatever the file says.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from prdlib.repro import write_json
+
+STATUSES = ("queued", "running", "succeeded", "failed", "kernel_died", "timed_out", "interrupted", "blocked")
+
+
+class RunError(RuntimeError):
+    """A run that cannot start or go on; one sentence."""
+
+
+def now() -> str:
+    """UTC time, ISO 8601, seconds."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def identity(pid: int) -> dict[str, float | int] | None:
+    """Process id with its start time, so that a recycled id is not taken for the same process; None when it is gone."""
+    try:
+        process = psutil.Process(pid)
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return None
+        return {"pid": pid, "started": process.create_time()}
+    except psutil.NoSuchProcess:
+        return None
+
+
+def alive(process: dict[str, Any] | None) -> bool:
+    """Whether the very process of :func:`identity` still runs."""
+    current = identity(int(process["pid"])) if process else None
+    return current is not None and abs(current["started"] - process["started"]) < 1.0
+
+
+def write_manifest(run_dir: Path, manifest: dict[str, Any]) -> None:
+    """Write run.json with a fresh heartbeat."""
+    write_json(run_dir / "run.json", {**manifest, "heartbeat": time.time()})
+
+
+def read_manifest(run_dir: str | Path) -> dict[str, Any]:
+    """run.json with the truth about steps that claim to run; RunError when there is none."""
+    path = Path(run_dir) / "run.json"
+    if not path.is_file():
+        raise RunError(
+            f"No run in {str(run_dir)!r}: start one with 'python -m prdlib run --profile quick' (or 'make run')."
+        )
+    manifest = json.loads(path.read_text())
+    runner_alive = alive(manifest.get("runner"))
+    for step in manifest["steps"].values():
+        if step["status"] == "running" and not (runner_alive and alive(step.get("process"))):
+            step["status"] = "interrupted"
+        if step["status"] == "queued" and not runner_alive:
+            step["status"] = "interrupted" if step.get("started") else "queued"
+    manifest["active"] = runner_alive
+    return manifest
+
+
+@contextmanager
+def lock(run_dir: Path) -> Iterator[None]:
+    """One runner a run directory; a lock whose owner is gone is taken over. RunError names the owner."""
+    path = run_dir / "lock.json"
+    if path.is_file():
+        try:
+            owner = json.loads(path.read_text())
+        except json.JSONDecodeError:
+            owner = None
+        if alive(owner):
+            raise RunError(f"Process {owner['pid']} is already running {run_dir.name}: wait for it, or stop it first.")
+    write_json(path, identity(psutil.Process().pid))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)

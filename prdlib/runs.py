@@ -1,0 +1,385 @@
+"""The pipeline: every notebook is a step, every step a papermill run in a process of its own, all of it in run.json.
+
+01_data -> 02_pretraining once per method and seed -> 03_ablations, 04_attention, 05_downstream. A second run continues: a
+step whose inputs have not changed and whose outputs are there is skipped; training resumes inside 02.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from prdlib import repro
+from prdlib.config import RunConfig, load_profile
+from prdlib.manifest import RunError, identity, lock, now, read_manifest, write_manifest
+
+NAMES = ("01_data", "02_pretraining", "03_ablations", "04_attention", "05_downstream")
+POLL = 0.2  # seconds
+HEARTBEAT = 5.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """One notebook with its parameters; ``needs`` are the keys of the steps before it."""
+
+    key: str
+    notebook: Path
+    parameters: Mapping[str, Any]
+    needs: tuple[str, ...]
+
+    @property
+    def title(self) -> str:
+        """What the progress line shows."""
+        extra = [
+            str(self.parameters[n]) for n in ("method", "seed") if n in self.parameters and self.key.startswith("02")
+        ]
+        return " ".join([self.notebook.stem, *extra])
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """run_dir; statuses: step -> status; ok: every step succeeded (now or before); seconds of this call."""
+
+    run_dir: Path
+    statuses: dict[str, str]
+    seconds: float
+
+    @property
+    def ok(self) -> bool:
+        return all(status == "succeeded" for status in self.statuses.values())
+
+
+def default_run_dir(config: RunConfig) -> Path:
+    """papermill_runs/<run_id> of the project."""
+    return repro.project_root() / "papermill_runs" / config.run_id
+
+
+def plan(config: RunConfig, notebooks: Path, run_dir: Path, settings: Mapping[str, Any], data: str) -> list[Step]:
+    """The steps of a run in order."""
+    common = {"profile": config.profile, "settings": dict(settings), "run_dir": str(run_dir), "data": data}
+    steps = [Step("01_data", notebooks / "01_data.ipynb", common, ())]
+    # Seeds outside, methods inside: an interrupted run has whole comparisons of the first seeds.
+    for seed in config.seeds:
+        for method in config.methods:
+            parameters = {**common, "method": method, "seed": seed}
+            steps.append(
+                Step(
+                    f"02_pretraining-{method}-seed{seed}", notebooks / "02_pretraining.ipynb", parameters, ("01_data",)
+                )
+            )
+    trained = tuple(step.key for step in steps[1:])
+    method = "prd" if "prd" in config.methods else config.methods[-1]
+    seed = config.seeds[0]
+    for name, extra in (
+        ("03_ablations", {}),
+        ("04_attention", {"method": method, "seed": seed}),
+        ("05_downstream", {"seed": seed}),
+    ):
+        steps.append(Step(name, notebooks / f"{name}.ipynb", {**common, **extra}, trained))
+    return steps
+
+
+def check_parameters(steps: list[Step]) -> None:
+    """RunError when a notebook is missing or does not know a parameter it is given (papermill would only warn)."""
+    from papermill import inspect_notebook
+
+    known: dict[Path, set[str]] = {}
+    for step in steps:
+        if step.notebook not in known:
+            if not step.notebook.is_file():
+                raise RunError(f"Notebook {step.notebook.name} is missing in {step.notebook.parent.name}/.")
+            known[step.notebook] = set(inspect_notebook(str(step.notebook)))
+        unknown = sorted(set(step.parameters) - known[step.notebook])
+        if unknown:
+            raise RunError(
+                f"Notebook {step.notebook.name} has no parameter {unknown[0]!r}: it knows {sorted(known[step.notebook])}."
+            )
+
+
+def input_hash(step: Step, config: RunConfig, sources: str, before: Mapping[str, Any]) -> str:
+    """Hash of what decides a step's outputs: code cells, parameters, settings, the library, the steps it needs."""
+    cells = json.loads(step.notebook.read_text())["cells"]
+    code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
+    inputs = {key: before[key].get("outputs") for key in step.needs}
+    return repro.hash_json([code, dict(step.parameters), asdict(config), sources, inputs], 16)
+
+
+def library_hash() -> str:
+    """Hash of prdlib's sources."""
+    folder = Path(__file__).parent
+    return repro.hash_files([p for s in ("*.py", "*.yaml") for p in folder.rglob(s)], 16)
+
+
+def outputs_of(step: Step, run_dir: Path) -> dict[str, str]:
+    """Hashes of what a step left behind: its tables (figures and notebooks carry times and are listed elsewhere)."""
+    name = step.key.replace("pretraining-", "")
+    files = sorted((run_dir / "metrics").glob(f"{name}*.csv")) if (run_dir / "metrics").is_dir() else []
+    files = [f for f in files if "history" not in f.name]
+    return {f.name: repro.hash_files([f]) for f in files}
+
+
+def run_pipeline(
+    profile: str = "quick",
+    settings: Mapping[str, Any] | None = None,
+    data: str = "",
+    start_from: str | None = None,
+    jobs: int | None = None,
+    notebooks: str | Path | None = None,
+    output: str | Path | None = None,
+    report: Callable[[str], None] = print,
+) -> RunReport:
+    """Run, or continue, all notebooks of a profile.
+
+    data: folder of the collection. start_from: a step (or '02_pretraining') that runs again with all that need it.
+    jobs: steps at the same time. notebooks, output: other folders than notebooks/ and papermill_runs/<run_id>.
+    Raises ConfigError or RunError before anything runs; a step that fails is told in the report, not raised.
+    """
+    started = time.monotonic()
+    settings = dict(settings or {})
+    config = load_profile(profile, settings)
+    folder = Path(notebooks) if notebooks else repro.project_root() / "notebooks"
+    run_dir = Path(output).resolve() if output else default_run_dir(config)
+    data = str(Path(data).expanduser().resolve()) if data else ""
+    steps = plan(config, folder.resolve(), run_dir, settings, data)
+    check_parameters(steps)
+    again = _again(steps, start_from)
+    (run_dir / "log").mkdir(parents=True, exist_ok=True)
+    with lock(run_dir):
+        statuses = _Runner(config, steps, run_dir, again, jobs or config.jobs, report).run()
+    if not output:
+        _point_latest(run_dir)
+    return RunReport(run_dir, statuses, time.monotonic() - started)
+
+
+def _again(steps: list[Step], start_from: str | None) -> set[str]:
+    """Keys of the steps that must run again: those named, and all that need them."""
+    if start_from is None:
+        return set()
+    chosen = {s.key for s in steps if s.key == start_from or s.notebook.stem == start_from}
+    if not chosen:
+        raise RunError(f"Unknown step {start_from!r}: choose one of {', '.join(dict.fromkeys(s.key for s in steps))}.")
+    for step in steps:
+        if chosen & set(step.needs):
+            chosen.add(step.key)
+    return chosen
+
+
+class _Runner:
+    """Starts steps as they become ready, watches their processes, keeps the manifest."""
+
+    def __init__(self, config, steps, run_dir, again, jobs, report) -> None:
+        self.config, self.steps, self.run_dir, self.again, self.jobs, self.report = (
+            config,
+            steps,
+            run_dir,
+            again,
+            jobs,
+            report,
+        )
+        self.sources = library_hash()
+        old = json.loads((run_dir / "run.json").read_text())["steps"] if (run_dir / "run.json").is_file() else {}
+        self.records: dict[str, dict[str, Any]] = {
+            s.key: {"status": "queued", **{k: v for k, v in old.get(s.key, {}).items() if k != "process"}}
+            for s in steps
+        }
+        self.running: dict[str, tuple[subprocess.Popen, float]] = {}
+        self.waiting = list(steps)
+        self.done = 0
+        self.facts = {
+            "run_id": run_dir.name,
+            "profile": config.profile,
+            "settings": asdict(config),
+            "device": _device(),
+            "runner": identity(os.getpid()),
+            "provenance": repro.provenance(),
+            "started": now(),
+        }
+
+    def save(self) -> None:
+        write_manifest(self.run_dir, {**self.facts, "steps": self.records})
+        self.beat = time.monotonic()
+
+    def run(self) -> dict[str, str]:
+        for step in self.steps:  # what an earlier, killed runner left 'running' is not
+            if self.records[step.key]["status"] == "running":
+                self.records[step.key]["status"] = "interrupted"
+        self.save()
+        try:
+            while self.waiting or self.running:
+                self._start_ready()
+                self._watch()
+                if time.monotonic() - self.beat > HEARTBEAT:
+                    self.save()
+                    self._show_running()
+                time.sleep(POLL if self.running else 0)
+        except BaseException:
+            for key, (process, _) in self.running.items():
+                _stop(process)
+                self.records[key]["status"] = "interrupted"
+            self.save()
+            raise
+        return {key: record["status"] for key, record in self.records.items()}
+
+    def _start_ready(self) -> None:
+        for step in list(self.waiting):
+            record = self.records[step.key]
+            ended = [self.records[n]["status"] for n in step.needs if n not in self.running and not self._is_waiting(n)]
+            if len(ended) < len(step.needs):
+                continue
+            if any(status != "succeeded" for status in ended):
+                bad = next(n for n in step.needs if self.records[n]["status"] != "succeeded")
+                record.update(status="blocked", message=f"{bad}: {self.records[bad]['status']}")
+                self._finish(step, f"blocked   {record['message']}")
+                continue
+            key = input_hash(step, self.config, self.sources, self.records)
+            if self._is_done(step, key):
+                self._finish(step, "unchanged")
+            elif len(self.running) < self.jobs:
+                self._start(step, key)
+
+    def _is_waiting(self, key: str) -> bool:
+        return any(s.key == key for s in self.waiting)
+
+    def _is_done(self, step: Step, key: str) -> bool:
+        record = self.records[step.key]
+        same = record["status"] == "succeeded" and record.get("input_hash") == key and step.key not in self.again
+        return (
+            same
+            and (self.run_dir / f"{step.key}.ipynb").is_file()
+            and record.get("outputs") == outputs_of(step, self.run_dir)
+        )
+
+    def _start(self, step: Step, key: str) -> None:
+        self.waiting.remove(step)
+        log = self.run_dir / "log" / f"{step.key}.txt"
+        outcome = self.run_dir / "log" / f"{step.key}.outcome.json"
+        outcome.unlink(missing_ok=True)
+        task = repro.write_json(
+            self.run_dir / "log" / f"{step.key}.task.json",
+            {"notebook": str(step.notebook), "executed": str(self.run_dir / f"{step.key}.ipynb"), "outcome": str(outcome),
+             "parameters": dict(step.parameters), "cwd": str(step.notebook.parent)},
+        )  # fmt: skip
+        threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // self.jobs))} if self.jobs > 1 else {}
+        with log.open("w") as file:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "prdlib.execute", str(task)],
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                env={**os.environ, **threads, "PYTHONPATH": _with_library(os.environ.get("PYTHONPATH", ""))},
+            )
+        self.running[step.key] = (process, time.monotonic())
+        self.records[step.key] = {
+            "status": "running",
+            "process": identity(process.pid),
+            "started": now(),
+            "parameters": dict(step.parameters),
+            "input_hash": key,
+        }
+        self.save()
+
+    def _watch(self) -> None:
+        for key, (process, begun) in list(self.running.items()):
+            step, record = next(s for s in self.steps if s.key == key), self.records[key]
+            seconds = time.monotonic() - begun
+            if process.poll() is None:
+                if seconds < self.config.step_timeout:
+                    continue
+                _stop(process)
+                status, message = "timed_out", f"stopped after {self.config.step_timeout} s (setting step_timeout)"
+            else:
+                status, message = self._outcome(key, process.returncode)
+            del self.running[key]
+            _stop(process)  # a kernel that outlived its step
+            record.update(status=status, seconds=round(seconds, 1), finished=now(), message=message)
+            record["outputs"] = outputs_of(step, self.run_dir)
+            del record["process"]
+            self._finish(step, f"{status:<9} {_clock(seconds)}" + (f"   {message[:150]}" if message else ""))
+
+    def _outcome(self, key: str, code: int) -> tuple[str, str]:
+        path = self.run_dir / "log" / f"{key}.outcome.json"
+        if path.is_file():
+            outcome = json.loads(path.read_text())
+            return outcome["status"], outcome["message"]
+        return "failed", f"the step's process ended with code {code} and left no outcome; see log/{key}.txt"
+
+    def _finish(self, step: Step, text: str) -> None:
+        if step in self.waiting:
+            self.waiting.remove(step)
+        self.done += 1
+        self.save()
+        self.report(f"[{self.done:>2}/{len(self.steps)}] {step.title:<34} {text}")
+
+    def _show_running(self) -> None:
+        if self.report is print and sys.stdout.isatty():
+            lines = [
+                f"{k} {_clock(time.monotonic() - t)} of about {_clock(self._expected(k))}"
+                for k, (_, t) in self.running.items()
+            ]
+            print("   running: " + "; ".join(lines), end="\r", flush=True)
+
+    def _expected(self, key: str) -> float:
+        return self.config.expected_seconds.get(key.split("-")[0], 60.0)
+
+
+def _with_library(paths: str) -> str:
+    here = str(Path(__file__).parent.parent)
+    return here if not paths else f"{here}{os.pathsep}{paths}"
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """End a step with its kernel: its whole session, first asking, then killing."""
+    for sign, patience in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0)):
+        try:
+            os.killpg(process.pid, sign)
+        except ProcessLookupError:
+            break
+        try:
+            process.wait(patience)
+        except subprocess.TimeoutExpired:
+            continue
+    process.poll()
+
+
+def _clock(seconds: float) -> str:
+    return f"{int(seconds) // 60}:{int(seconds) % 60:02d}"
+
+
+def _device() -> str:
+    import torch
+
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores"
+
+
+def _point_latest(run_dir: Path) -> None:
+    temporary = run_dir.parent / f".latest.{os.getpid()}"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(run_dir.name)
+    temporary.replace(run_dir.parent / "latest")
+
+
+def status_table(run_dir: str | Path) -> pd.DataFrame:
+    """One row per step: status (true even after a crash), seconds, message."""
+    steps = read_manifest(run_dir)["steps"]
+    rows = [
+        {"step": k, "status": s["status"], "seconds": s.get("seconds"), "message": s.get("message", "")}
+        for k, s in steps.items()
+    ]
+    return pd.DataFrame(rows)
+
+
+def results_table(run_dir: Path) -> pd.DataFrame | None:
+    """metrics/summary.csv of a run, or None."""
+    path = run_dir / "metrics" / "summary.csv"
+    return pd.read_csv(path) if path.is_file() else None
