@@ -62,9 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(options: argparse.Namespace) -> int:
     from prdlib.runs import results_table, run_pipeline
 
-    report = run_pipeline(
-        options.profile, settings_of(options.set), options.data, options.start_from, options.jobs
-    )
+    report = run_pipeline(options.profile, settings_of(options.set), options.data, options.start_from, options.jobs)
     table = results_table(report.run_dir)
     if report.ok and table is not None:
         print(

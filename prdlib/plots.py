@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -142,7 +143,7 @@ def scores(table: pd.DataFrame, title: str = "") -> Figure:
     """Any tidy table as a dot plot: columns label, value, ci_low, ci_high, chance, and optionally series (colour)."""
     labels = list(dict.fromkeys(table["label"]))
     series = list(dict.fromkeys(table["series"])) if "series" in table else [None]
-    figure = Figure(figsize=(7.2, 0.16 * len(labels) * (len(series) + 1) + 1.2), layout="constrained")
+    figure = Figure(figsize=(7.2, 0.105 * len(labels) * (len(series) + 1) + 1.2), layout="constrained")
     axis = figure.subplots()
     step = 0.7 / max(1, len(series))
     for j, name in enumerate(series):
@@ -190,7 +191,7 @@ def method_scores(table: pd.DataFrame) -> Figure:
             axis.axvline(chance.iloc[0], color="black", ls=":", lw=1.2)
         axis.set_yticks(range(len(methods)), [METHOD_NAMES[m] for m in methods], fontsize=8)
         axis.set_ylim(len(methods) - 0.5, -0.5)
-        axis.set_title(metric, fontsize=9)
+        axis.set_title(fill(metric, 34), fontsize=9)
         axis.tick_params(axis="x", labelsize=8)
         axis.grid(axis="x", color="#DDDDDD", lw=0.6)
     for axis in axes.flat[len(metrics) :]:
@@ -205,14 +206,14 @@ def word_maps(
     image: np.ndarray, maps: np.ndarray, words: Sequence[str], boxes: Sequence[Sequence[float]] = (), title: str = ""
 ) -> Figure:
     """One image [S, S] and a map [S, S] per word over it, on one shared scale; true boxes (fractions) in orange."""
-    figure, axes = _grid(1, len(words) + 1, 1.75, 2.15)
-    top = float(maps.max())
+    figure, axes = _grid(1, len(words) + 1, 1.9, 2.5)
+    low, top = float(maps.min()), float(maps.max())
     _draw(axes[0, 0], image, boxes)
     axes[0, 0].set_title(title or "image, true box", fontsize=8)
     for axis, values, word in zip(axes[0, 1:], maps, words, strict=True):
         _draw(axis, image, boxes)
-        shown = axis.imshow(values, cmap="viridis", vmin=0, vmax=top, alpha=0.55, extent=(0, 1, 1, 0))
-        axis.set_title(word, fontsize=8)
+        shown = axis.imshow(values, cmap="viridis", vmin=low, vmax=top, alpha=0.5, extent=(0, 1, 1, 0))
+        axis.set_title(fill(word, 20), fontsize=8)
     bar = figure.colorbar(shown, ax=axes[0, -1], shrink=0.75)
     bar.set_label("attention (sums to 1 over the grid)", fontsize=6)
     bar.ax.tick_params(labelsize=6)

