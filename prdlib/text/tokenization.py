@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import torch
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def train_wordpiece(reports: Iterable[str], vocabulary_size: int) -> PreTrainedTokenizerFast:
-    """A BERT-style WordPiece tokenizer of normalised ``reports``; the same for any order of them.
+    """A WordPiece tokenizer of normalised ``reports``: their characters and their most frequent words, up to
+    ``vocabulary_size`` pieces; a rarer word falls into the longest known words and characters.
 
+    The trainer of ``tokenizers`` breaks ties by the order of a hash map, so two processes learn two vocabularies; here ties go
+    by the alphabet, and the result is the same for any order of the reports, in any process.
     Raises ValueError when there is no word to learn from.
     """
-    texts = sorted(set(reports))
-    if not any(text.strip() for text in texts):
+    counts = Counter(word for report in set(reports) for word in report.split())
+    if not counts:
         raise ValueError("No words to learn a vocabulary from: give the normalised training reports.")
-    tokenizer = Tokenizer(models.WordPiece(unk_token="[UNK]"))
+    characters = sorted({character for word in counts for character in word})
+    pieces = [*SPECIAL, *characters, *(f"##{c}" for c in characters)]
+    words = sorted((w for w in counts if len(w) > 1), key=lambda w: (-counts[w], w))
+    vocabulary = {piece: i for i, piece in enumerate([*pieces, *words[: max(0, vocabulary_size - len(pieces))]])}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token="[UNK]", max_input_chars_per_word=100))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    trainer = trainers.WordPieceTrainer(vocab_size=vocabulary_size, special_tokens=SPECIAL, show_progress=False)
-    tokenizer.train_from_iterator(texts, trainer)
     ends = [(name, tokenizer.token_to_id(name)) for name in ("[CLS]", "[SEP]")]
     tokenizer.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=ends)
     return PreTrainedTokenizerFast(

@@ -1,0 +1,79 @@
+"""Settings: profiles load, unknown keys name the nearest known one, values are checked, the id follows the science."""
+
+import pytest
+
+from prdlib.config import METHODS, WORD_ORDER, ConfigError, load_profile, profiles, reference
+
+
+@pytest.mark.parametrize("name", profiles())
+def test_every_profile_loads(name):
+    assert load_profile(name).profile == name
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"training.epoch": 3}, "Unknown setting 'training.epoch' .did you mean 'training.epochs'"),
+        ({"epochs": 3}, "did you mean 'training.epochs'"),
+        ({"training": {"epochs": "x"}}, "training.epochs needs a int"),
+        ({"training.epochs": 0}, "must be at least 1"),
+        ({"training.epochs": True}, "needs a int"),
+        ({"training": 3}, "needs keys below it"),
+        ({"model.image_encoder": "resnet51"}, "did you mean 'resnet50'"),
+        ({"methods": ["prdd"]}, "did you mean 'prd'"),
+        ({"methods": "prd"}, "needs a list"),
+        ({"seeds": [1, 1]}, "twice"),
+        ({"objective.copies": 30}, "lower copies"),
+        ({"objective.perturbations": ["reverse"]}, "unknown perturbation"),
+    ],
+)
+def test_wrong_settings_are_one_sentence(settings, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        load_profile("quick", settings)
+    assert "\n" not in str(error.value)
+
+
+def test_unknown_profile_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'quick'"):
+        load_profile("quik")
+
+
+def test_own_profile_file(tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("training: {epochs: 2}\n")
+    assert load_profile(str(path)).training.epochs == 2
+    path.write_text("training: [")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_profile(str(path))
+
+
+def test_dotted_and_nested_settings_are_the_same():
+    nested = load_profile("quick", {"training": {"epochs": 2}, "data": {"seed": 4}})
+    assert nested == load_profile("quick", {"training.epochs": 2, "data.seed": 4})
+
+
+def test_run_id_changes_with_what_changes_a_result_and_with_nothing_else():
+    base = load_profile("quick")
+    assert load_profile("quick", {"training.epochs": 9}).run_id != base.run_id
+    same = load_profile(
+        "quick", {"jobs": 1, "seeds": [0, 1], "data.directory": "x", "training.report_to": "tensorboard"}
+    )
+    assert same.run_id == base.run_id
+
+
+def test_the_four_methods_are_weights():
+    weights = {m: load_profile("quick").for_method(m).objective for m in METHODS}
+    used = {m: (o.discrimination_weight > 0, o.local_weight > 0) for m, o in weights.items()}
+    assert used == {"clip": (False, False), "gloria": (False, True), "prd_no_local": (True, False), "prd": (True, True)}
+
+
+def test_every_setting_has_a_help_text():
+    rows = reference()
+    assert len(rows) > 40
+    assert all(row["help"] for row in rows)
+
+
+def test_perturbations_of_the_settings_are_those_of_the_text_room():
+    from prdlib.text import PERTURBATIONS
+
+    assert tuple(n for n, e in PERTURBATIONS.items() if e.family == "word_order") == WORD_ORDER
