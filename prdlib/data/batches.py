@@ -16,7 +16,7 @@ from datasets import Dataset
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
-from prdlib.data.prepare import tagged_report
+from prdlib.data.preparation import tagged_report
 from prdlib.images import decode_png
 from prdlib.repro import generator
 from prdlib.text import TaggedReport, WordTokenizer, draw_names, perturb

@@ -41,7 +41,7 @@ KINDS: dict[str, Kind] = {
 }
 NUMBERS = (0.20, 0.12, 0.46, 0.22)  # studies with 0, 1, 2, 3 findings
 # Drawn before pairs without an attribute to exchange are rejected; after that every class is about equally common.
-_WEIGHTS = np.array([1.39, 1.07, 1.18, 1.21, 1.5, 0.72, 1.5, 0.72, 1.78])
+_WEIGHTS = np.array([1.22, 1.0, 1.05, 1.13, 1.75, 0.77, 1.75, 0.77, 1.54])
 
 
 @dataclass(frozen=True)

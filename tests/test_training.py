@@ -1,0 +1,137 @@
+"""Training learns, stops on NaN, and a killed run ends with the weights of one that was not."""
+
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from prdlib.config import METHODS
+from prdlib.data import DataError
+from prdlib.models import PRDModel
+from prdlib.training import CHECKPOINT_MARK, EpochLog, NonFiniteLoss, PRDTrainer, fit
+
+
+@pytest.fixture(scope="module")
+def whole(tiny_config, tiny_data, tmp_path_factory):
+    return fit(tiny_config, "prd", 0, tiny_data, tmp_path_factory.mktemp("whole"), "d", report=None)
+
+
+def weights(model):
+    return {name: tensor.clone() for name, tensor in model.state_dict().items()}
+
+
+def test_history_has_losses_scales_speed_and_validation_scores(whole):
+    columns = {"epoch", "loss", "contrastive", "discrimination", "local", "logit_scale", "discrimination_scale", "seconds",
+               "pairs_per_second", "validation_R@1", "validation_structure"}  # fmt: skip
+    assert columns <= set(whole.history.columns)
+    assert whole.history["epoch"].tolist() == [1, 2, 3]
+    assert whole.history["loss"].iloc[-1] < whole.history["loss"].iloc[0]
+
+
+@pytest.mark.parametrize("method", list(METHODS))
+def test_a_method_computes_only_its_losses(tiny_config, tiny_data, tmp_path, method):
+    config = replace(tiny_config, training=replace(tiny_config.training, epochs=1))
+    history = fit(config, method, 0, tiny_data, tmp_path, report=None).history
+    assert ("discrimination" in history, "local" in history) == tuple(METHODS[method].values())
+
+
+def test_a_killed_run_ends_as_an_uninterrupted_one_bit_for_bit(tiny_config, tiny_data, tmp_path, monkeypatch, whole):
+    real = EpochLog.on_epoch_begin
+
+    def killed(self, args, state, control, **rest):
+        if round(state.epoch) == 2:
+            raise KeyboardInterrupt
+        return real(self, args, state, control, **rest)
+
+    monkeypatch.setattr(EpochLog, "on_epoch_begin", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny_config, "prd", 0, tiny_data, tmp_path, "d", report=None)
+    monkeypatch.setattr(EpochLog, "on_epoch_begin", real)
+    torch.manual_seed(12345)  # whatever the process did before must not matter
+    again = fit(tiny_config, "prd", 0, tiny_data, tmp_path, "d", report=None)
+    assert again.resumed_from == 2
+    one, two = weights(whole.model), weights(again.model)
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    same = [c for c in whole.history if c not in ("seconds", "pairs_per_second")]
+    pd.testing.assert_frame_equal(whole.history[same], again.history[same], check_exact=True)
+
+
+def test_a_checkpoint_cut_off_while_writing_is_not_used(tiny_config, tiny_data, tmp_path, monkeypatch, whole):
+    real = EpochLog.on_save
+    saves = []
+
+    def cut(self, args, state, control, **rest):
+        saves.append(state.global_step)
+        if len(saves) == 2:
+            raise KeyboardInterrupt  # the files of the second checkpoint are there, its mark is not
+        return real(self, args, state, control, **rest)
+
+    monkeypatch.setattr(EpochLog, "on_save", cut)
+    with pytest.raises(KeyboardInterrupt):
+        fit(tiny_config, "prd", 0, tiny_data, tmp_path, "d", report=None)
+    monkeypatch.setattr(EpochLog, "on_save", real)
+    assert len(list(tmp_path.glob(f"trainer/*/{CHECKPOINT_MARK}"))) == 1
+    again = fit(tiny_config, "prd", 0, tiny_data, tmp_path, "d", report=None)
+    assert again.resumed_from == 1
+    assert torch.equal(weights(again.model)["image_projection.weight"], weights(whole.model)["image_projection.weight"])
+
+
+def test_a_finished_training_is_loaded_not_repeated(tiny_config, tiny_data, whole, monkeypatch):
+    monkeypatch.setattr(PRDTrainer, "train", lambda *_, **__: pytest.fail("trained again"))
+    again = fit(tiny_config, "prd", 0, tiny_data, whole.directory, "d", report=None)
+    assert torch.equal(weights(again.model)["logit_scale"], weights(whole.model)["logit_scale"])
+    assert len(again.history) == 3
+
+
+def test_other_settings_start_afresh(tiny_config, tiny_data, tmp_path):
+    short = replace(tiny_config, training=replace(tiny_config.training, epochs=1))
+    first = fit(short, "clip", 0, tiny_data, tmp_path, "d", report=None)
+    other = replace(short, training=replace(short.training, learning_rate=1e-4))
+    second = fit(other, "clip", 0, tiny_data, tmp_path, "d", report=None)
+    assert second.resumed_from == 0
+    assert not torch.equal(
+        weights(first.model)["image_projection.weight"], weights(second.model)["image_projection.weight"]
+    )
+
+
+def test_saved_folder_is_a_whole_model(whole):
+    model = PRDModel.from_pretrained(whole.directory).eval()
+    with torch.no_grad():
+        assert model.encode_reports(["Small left effusion."]).shape == (1, 16)
+    assert "prd, seed 0" in (whole.directory / "README.md").read_text()
+    assert not (whole.directory / "trainer").exists()
+
+
+def test_a_loss_that_is_not_finite_names_the_studies(tiny_config, tiny_data, tmp_path):
+    config = replace(
+        tiny_config, training=replace(tiny_config.training, learning_rate=10.0, max_grad_norm=1e9, optimizer="sgd")
+    )
+    from prdlib.losses import Objective
+
+    original = Objective.__call__
+
+    def broken(self, *args, **kwargs):
+        parts = original(self, *args, **kwargs)
+        return {**parts, "loss": parts["loss"] * float("nan")}
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Objective, "__call__", broken)
+        with pytest.raises(NonFiniteLoss, match=r"not finite at step 1 .*phantom-3-0000"):
+            fit(config, "clip", 0, tiny_data, tmp_path, report=None)
+
+
+def test_one_study_cannot_be_trained_on(tiny_config, tiny_data, tmp_path):
+    from datasets import DatasetDict
+
+    data = DatasetDict(train=tiny_data["train"].select([0]))
+    with pytest.raises(DataError, match="has 1 studies"):
+        fit(tiny_config, "clip", 0, data, tmp_path, report=None)
+
+
+def test_scales_stay_below_100(whole):
+    model = whole.model
+    with torch.no_grad():
+        model.logit_scale.fill_(9.0)
+        assert np.isclose(model.scales()[0].item(), 100.0)
