@@ -341,8 +341,10 @@ def _finished(directory: Path, key: str | None) -> FitResult | None:
 
 
 def _forget_other_settings(directory: Path, key: str) -> None:
-    """Start afresh when the folder holds a training with other settings or other data."""
+    """Start afresh when the folder holds a training with other settings or data; refuse a folder that is not a training's."""
     mark = directory / "started.json"
+    if directory.is_dir() and any(directory.iterdir()) and not mark.is_file():
+        raise DataError(f"{directory.name!r} holds files that are no training: give an empty or new folder.")
     if not mark.is_file() or pd.read_json(mark, typ="series")["key"] != key:
         shutil.rmtree(directory, ignore_errors=True)
         write_json(mark, {"key": key})

@@ -135,3 +135,10 @@ def test_scales_stay_below_100(whole):
     with torch.no_grad():
         model.logit_scale.fill_(9.0)
         assert np.isclose(model.scales()[0].item(), 100.0)
+
+
+def test_a_folder_with_other_files_is_refused_and_kept(tiny_config, tiny_data, tmp_path):
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(DataError, match="no training"):
+        fit(tiny_config, "clip", 0, tiny_data, tmp_path, report=None)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import tarfile
+import zlib
 from pathlib import Path
 from urllib.error import URLError
 
 import pooch
 import requests
+from tqdm import tqdm
 
 from prdlib.data.studies import DataError
 from prdlib.repro import write_json
@@ -19,7 +22,7 @@ HASHES = "openi_hashes.json"
 
 
 class _Resuming(pooch.HTTPDownloader):
-    """Asks for the rest of a file that an earlier call left as <name>.part."""
+    """Asks for the rest of a file that an earlier call left as <name>.part, with a bar on the terminal."""
 
     def __call__(self, url: str, output_file: str, pooch_: object, check_only: bool = False) -> None:
         part = Path(output_file).with_name(Path(url).name + ".part")
@@ -28,10 +31,15 @@ class _Resuming(pooch.HTTPDownloader):
         with requests.get(url, stream=True, timeout=60, headers=headers) as answer:
             if answer.status_code != 416:  # 416: nothing is left to fetch
                 answer.raise_for_status()
-                mode = "ab" if answer.status_code == 206 else "wb"
-                with part.open(mode) as file:
+                done = start if answer.status_code == 206 else 0
+                total = done + int(answer.headers.get("Content-Length", 0))
+                bar = tqdm(
+                    total=total or None, initial=done, unit="B", unit_scale=True, desc=Path(url).name, disable=None
+                )
+                with bar, part.open("ab" if done else "wb") as file:
                     for block in answer.iter_content(1 << 20):
                         file.write(block)
+                        bar.update(len(block))
         part.replace(output_file)
 
 
@@ -65,8 +73,13 @@ def download_openi(directory: str | Path, base_url: str = BASE_URL, archives: tu
             raise DataError(
                 f"{name} does not match its recorded SHA-256: delete it in {folder.name!r} and call again."
             ) from error
-        known[name] = pooch.file_hash(path)
+        digest = pooch.file_hash(path)
+        try:
+            with tarfile.open(path) as archive:
+                archive.extractall(folder / name.partition(".")[0], filter="data")
+        except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile) as error:
+            path.unlink()  # or the next call would trust it
+            raise DataError(f"{name} is not a whole archive ({error}): it was deleted, call again.") from error
+        known[name] = digest
         write_json(record, known)
-        with tarfile.open(path) as archive:
-            archive.extractall(folder / name.partition(".")[0], filter="data")
     return folder

@@ -8,8 +8,10 @@ from collections.abc import Iterable
 from prdlib.repro import generator
 from prdlib.text import normalise
 
-SENTENCE_END = re.compile(r"(?<=[a-z)])[.;:!?]+\s+|\n+|(?<=\s)(?=\d+[.)]\s)", re.IGNORECASE)
-ENUMERATION = re.compile(r"^\s*\(?\d+[.)]\s+")
+ENUMERATION = re.compile(
+    r"(^|[.;:!?\n])\s*\(?\d{1,2}[.)]\s+"
+)  # only where a sentence may begin: "rib 7. Clear." keeps its 7
+SENTENCE_END = re.compile(r"[.;:!?]+\s+|\n+")
 FILLERS = {"xxxx", "the", "a", "an", "there", "is", "are"}
 
 
@@ -17,8 +19,8 @@ def report_key(report: str) -> str:
     """What two reports must share to count as the same: the *set* of their sentences, each without case, punctuation,
     enumeration, the de-identification token, articles and 'there is'. The order of sentences and repeats do not matter."""
     sentences = {
-        " ".join(w for w in normalise(ENUMERATION.sub("", part)).split() if w not in FILLERS)
-        for part in SENTENCE_END.split(report)
+        " ".join(w for w in normalise(part).split() if w not in FILLERS)
+        for part in SENTENCE_END.split(ENUMERATION.sub(r"\1 ", report))
     }
     return "|".join(sorted(sentences - {""}))
 

@@ -6,6 +6,7 @@ Images are matched by stem: the CSV says X.dcm.png where a copy may hold X.dcm.j
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from defusedxml import ElementTree
+from defusedxml import DefusedXmlException, ElementTree
 
 from prdlib.data.groups import report_groups
 from prdlib.data.studies import LABEL_PREFIX, DataError, Studies, existing_folder, split_of
@@ -24,7 +25,8 @@ from prdlib.text import normalise
 REPORTS, PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
 LABELS = Path(__file__).with_name("openi_labels.yaml")
-TOKEN = re.compile(r"\bX{3,}\b[,.]?(?=\s|$|[^\w])", re.IGNORECASE)
+UNCODED = "no indexing"  # MeSH problems of a report that nobody coded: its labels are unknown, not absent
+TOKEN = re.compile(r"\s*\bX{3,}\b", re.IGNORECASE)  # not the mark after it: that may end the sentence
 
 
 def load(
@@ -43,6 +45,7 @@ def load(
     Raises DataError for a missing folder, file or column.
     """
     folder = existing_folder(directory, "Open-I")
+    views = (views,) if isinstance(views, str) else tuple(views)
     if layout is None:
         layout = "csv" if (folder / REPORTS).is_file() or not any(folder.rglob("*.xml")) else "xml"
     if layout not in ("csv", "xml"):
@@ -56,6 +59,9 @@ def load(
         drops.extend({"item": str(item), "reason": reason, "where": where} for item in items)
 
     files = _images(folder)
+    nameless = reports["uid"] == ""
+    drop(reports.index[nameless] + 2, "report without a uid", "reports, line")
+    reports = reports[~nameless].copy()
     projections["image"] = projections["filename"].map(lambda name: files.get(_stem(name), ""))
     for reason, bad in (
         ("uid of the image has no report", ~projections["uid"].isin(reports["uid"])),
@@ -109,7 +115,7 @@ def _finish(table: pd.DataFrame) -> pd.DataFrame:
     result["findings"] = [[] for _ in range(len(table))]
     for label, terms in yaml.safe_load(LABELS.read_text(encoding="utf-8")).items():
         wanted = {term.lower() for term in terms}
-        coded = [float(bool(wanted & problems)) for problems in table["problems"]]
+        coded = [np.nan if UNCODED in problems else float(bool(wanted & problems)) for problems in table["problems"]]
         result[LABEL_PREFIX + label] = coded
     return result
 
@@ -135,8 +141,9 @@ def _stem(name: str) -> str:
 
 
 def _images(folder: Path) -> dict[str, str]:
-    found = (p for p in sorted(folder.rglob("*")) if p.suffix.lower() in IMAGE_SUFFIXES)
-    return {_stem(path.name): str(path) for path in found}
+    """stem -> path of every image below ``folder``, through links too (images often lie on another disk)."""
+    found = (Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names)
+    return {_stem(path.name): str(path) for path in sorted(found) if path.suffix.lower() in IMAGE_SUFFIXES}
 
 
 def _damage(path: str) -> str:
@@ -157,7 +164,7 @@ def _read_csv(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
         if not path.is_file():
             raise DataError(f"Open-I: {name} is missing in {folder.name!r}: put both CSV files and the images there.")
         try:
-            table = pd.read_csv(path, dtype=str)
+            table = pd.read_csv(path, dtype=str, keep_default_na=False)
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
             raise DataError(f"Open-I: {name} is not a readable CSV table ({error}): download it again.") from error
         for column in columns:
@@ -165,7 +172,7 @@ def _read_csv(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
                 raise DataError(f"Open-I: {name} has no column {column!r} (it has {', '.join(table.columns)}).")
         tables.append(table.assign(uid=table["uid"].str.strip()))
     reports, projections = tables
-    twice = reports["uid"].duplicated()
+    twice = reports["uid"].duplicated() & (reports["uid"] != "")
     if twice.any():
         raise DataError(f"Open-I: uid {reports.loc[twice, 'uid'].iloc[0]} stands twice in {REPORTS}: keep one row.")
     reports["problems"] = reports["Problems"].map(_problems)
@@ -177,7 +184,7 @@ def _read_xml(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     for path in sorted(folder.rglob("*.xml")):
         try:
             root = ElementTree.parse(path).getroot()
-        except ElementTree.ParseError as error:
+        except (ElementTree.ParseError, DefusedXmlException) as error:
             raise DataError(f"Open-I: {path.name} is not valid XML ({error}): download it again.") from error
         number = root.find("uId")
         uid = re.sub(r"\D", "", number.get("id", "")) if number is not None else ""

@@ -4,20 +4,32 @@
 <directory>/dropped.csv     what the reader and this step left out
 <directory>/data/           a datasets.DatasetDict
 <directory>/shards/         finished parts while preparation is under way, removed at the end
+<directory>/started.json    marks the folder as ours, with the hash that is being prepared
 """
 
 from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from datasets import Dataset, DatasetDict, Features, Sequence, Value, concatenate_datasets
-from datasets.utils.logging import disable_progress_bar
+from datasets import (
+    Dataset,
+    DatasetDict,
+    Features,
+    Sequence,
+    Value,
+    are_progress_bars_disabled,
+    concatenate_datasets,
+    disable_progress_bars,
+    enable_progress_bars,
+)
+from filelock import FileLock
 
 from prdlib.data.studies import LABEL_PREFIX, SPLITS, DataError, Studies
 from prdlib.images import ImageError, encode_png, resize
@@ -26,6 +38,7 @@ from prdlib.text import TaggedReport, tag
 
 FORMAT = 1  # raise it when the prepared form changes: old folders are then made anew
 SHARD = 500
+OURS = {"prepared.json", "dropped.csv", "data", "shards", "started.json", ".lock"}
 INTEGERS = Sequence(Value("int32"))
 FEATURES = Features(
     {
@@ -52,38 +65,83 @@ def prepare(studies: Studies, directory: str | Path, image_size: int, word_limit
 
     image_size: side of the square images, pixels (short side resized, centre cropped); word_limit: words kept of a report.
     An interrupted call goes on where it was; a change of table, options, size or limit starts afresh. Images that cannot be
-    read go to dropped.csv. Raises DataError when no image could be read.
+    read go to dropped.csv. Two processes may call it at once: one waits for the other.
+    Raises DataError when no image could be read, or when ``directory`` holds anything that is not prepared data: nothing
+    but this function's own files is ever replaced.
     """
     directory = Path(directory)
     key = content_hash(studies, image_size, word_limit)
-    if (directory / "prepared.json").is_file() and prepared_info(directory)["hash"] == key:
-        return load_prepared(directory)
+    _refuse_foreign(directory)
+    directory.mkdir(parents=True, exist_ok=True)
+    with FileLock(directory / ".lock"):
+        if not (directory / "prepared.json").is_file() or prepared_info(directory)["hash"] != key:
+            with _no_progress_bars():
+                _prepare(studies, directory, image_size, word_limit, key)
+    return load_prepared(directory)
+
+
+def _refuse_foreign(directory: Path) -> None:
+    if directory.exists() and not directory.is_dir():
+        raise DataError(f"{str(directory)!r} is a file: give an empty or new folder for the prepared data.")
+    names = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
+    ours = not names - {".lock"} or bool(names & {"started.json", "prepared.json"})
+    if not ours or names - OURS:
+        raise DataError(
+            f"{str(directory)!r} holds files that are not prepared data ({min(names - OURS or names)!r}): "
+            "give an empty or new folder."
+        )
+
+
+def _forget_other(directory: Path, key: str) -> None:
+    """Remove what was prepared or begun under another hash. The mark goes first: a kill in between leaves a folder that is
+    ours and empty of promises, never a half-deleted one that looks whole."""
     mark = directory / "started.json"
-    if not mark.is_file() or json.loads(mark.read_text())["hash"] != key:
-        shutil.rmtree(directory, ignore_errors=True)
-        write_json(mark, {"hash": key})
-    disable_progress_bar()
+    if mark.is_file() and json.loads(mark.read_text())["hash"] == key:
+        return
+    write_json(mark, {"hash": None})
+    for name in ("prepared.json", "dropped.csv"):
+        (directory / name).unlink(missing_ok=True)
+    for name in ("data", "shards"):
+        if (directory / name).is_dir():
+            shutil.rmtree(directory / name)
+    write_json(mark, {"hash": key})
+
+
+@contextmanager
+def _no_progress_bars() -> Iterator[None]:
+    before = are_progress_bars_disabled()
+    disable_progress_bars()
+    try:
+        yield
+    finally:
+        if not before:
+            enable_progress_bars()
+
+
+def _prepare(studies: Studies, directory: Path, image_size: int, word_limit: int, key: str) -> None:
+    _forget_other(directory, key)
     table = studies.table.reset_index(drop=True)
-    tagged = dict(zip(table["report"].unique(), tag(table["report"].unique().tolist(), word_limit), strict=True))
-    shards = [
-        _shard(studies, table[start : start + SHARD], tagged, directory / "shards" / f"{start:07d}", image_size)
-        for start in range(0, len(table), SHARD)
-    ]
+    parts_of = {directory / "shards" / f"{i:07d}": table[i : i + SHARD] for i in range(0, len(table), SHARD)}
+    missing = [part["report"] for folder, part in parts_of.items() if not folder.is_dir()]
+    reports = pd.concat(missing).unique().tolist() if missing else []
+    tagged = dict(zip(reports, tag(reports, word_limit), strict=True)) if reports else {}
+    shards = [_shard(studies, part, tagged, folder, image_size) for folder, part in parts_of.items()]
     drops = pd.concat(
         [studies.dropped, *(pd.read_csv(s / "dropped.csv", dtype=str) for s in shards)], ignore_index=True
     )
-    whole = concatenate_datasets([Dataset.load_from_disk(str(s / "rows")) for s in shards])
-    if not len(whole):
+    write_atomic(directory / "dropped.csv", drops.to_csv(index=False))
+    filled = [Dataset.load_from_disk(str(s / "rows")) for s in shards if (s / "rows").is_dir()]
+    if not filled:
         raise DataError(
             f"None of the {len(table)} images of {studies.name!r} can be read: see {directory / 'dropped.csv'}."
         )
+    whole = concatenate_datasets(filled)
     where = pd.Series(whole["split"])
     parts = DatasetDict(
         {s: whole.select(where.index[where == s]).remove_columns("split") for s in SPLITS if (where == s).any()}
     )
     shutil.rmtree(directory / "data", ignore_errors=True)
     parts.save_to_disk(str(directory / "data"))
-    write_atomic(directory / "dropped.csv", drops.to_csv(index=False))
     counts = {s: {"studies": len(set(part["study_id"])), "images": len(part)} for s, part in parts.items()}
     write_json(
         directory / "prepared.json",
@@ -91,7 +149,6 @@ def prepare(studies: Studies, directory: str | Path, image_size: int, word_limit
          "image_size": image_size, "word_limit": word_limit, "counts": counts, "dropped": len(drops)},
     )  # fmt: skip
     shutil.rmtree(directory / "shards", ignore_errors=True)
-    return load_prepared(directory)
 
 
 def load_prepared(directory: str | Path) -> DatasetDict:
@@ -152,8 +209,9 @@ def _shard(studies: Studies, rows: pd.DataFrame, tagged: Mapping[str, TaggedRepo
         plain = {name: row[name] for name in ("study_id", "patient_id", "view", "report", "report_group", "split")}
         kept.append({**plain, **report, "labels": [row[c] for c in labels], "image": image,
                      "findings": json.dumps(row["findings"])})  # fmt: skip
-    columns = {name: [row[name] for row in kept] for name in FEATURES}
-    Dataset.from_dict(columns, features=FEATURES).save_to_disk(str(temporary / "rows"))
+    if kept:  # an empty table cannot be loaded again
+        columns = {name: [row[name] for row in kept] for name in FEATURES}
+        Dataset.from_dict(columns, features=FEATURES).save_to_disk(str(temporary / "rows"))
     write_atomic(
         temporary / "dropped.csv", pd.DataFrame(drops, columns=["item", "reason", "where"]).to_csv(index=False)
     )

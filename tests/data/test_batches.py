@@ -1,81 +1,153 @@
-"""Batches depend on (seed, epoch, study) alone, whatever the order or the number of workers."""
+"""Batches depend on (seed, epoch, study) alone; equal texts are encoded once; sides are never mirrored."""
 
 import numpy as np
 import pytest
 import torch
+from openi_collection import write_csv
 from torch.utils.data import DataLoader
 
-from prdlib.config import WORD_ORDER
-from prdlib.data.batches import Collate, EpochSampler, PairDataset
-from prdlib.text import WordTokenizer, train_wordpiece
+from prdlib.data import load_studies, prepare
+from prdlib.data.batches import Collate, EpochSampler, EvaluationData, PairDataset, images_of
+from prdlib.text import PERTURBATIONS, WordTokenizer, train_wordpiece
+
+PLACES = ("base", "apex", "hilum", "lingula", "middle lobe")
+REPORTS = {
+    str(n): (
+        f"There is a small left effusion and an opacity of the {PLACES[n % 5]}.",
+        "Heart size is normal.",
+        "Opacity/lung",
+    )
+    for n in range(1, 31)
+}
 
 
 @pytest.fixture(scope="module")
-def pairs(tiny_data):
-    return PairDataset(tiny_data["train"], WORD_ORDER, copies=3, seed=1)
+def split(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("openi")
+    studies = load_studies("openi", directory=write_csv(folder, REPORTS))
+    return prepare(studies, tmp_path_factory.mktemp("prepared"), 32)["train"]
 
 
 @pytest.fixture(scope="module")
-def tokenizer(tiny_data):
-    return WordTokenizer(train_wordpiece([" ".join(w) for w in tiny_data["train"]["words"]], 500))
+def tokenizer(split):
+    return WordTokenizer(train_wordpiece({" ".join(words) for words in split["words"]}, 200))
 
 
-def batches(pairs, tokenizer, workers, epoch=2):
-    sampler = EpochSampler(len(pairs), seed=1)
+def pairs(split, seed=0, copies=3):
+    return PairDataset(split, tuple(PERTURBATIONS), copies, seed=seed)
+
+
+def batches(split, tokenizer, workers=0, epoch=1, seed=0, augment=True):
+    data = pairs(split, seed)
+    sampler = EpochSampler(len(data), seed)
     sampler.set_epoch(epoch)
-    return list(
-        DataLoader(pairs, 8, sampler=sampler, num_workers=workers, collate_fn=Collate(tokenizer, 1, augment=True))
+    collate = Collate(tokenizer, seed=seed, augment=augment)
+    return list(DataLoader(data, batch_size=5, sampler=sampler, collate_fn=collate, num_workers=workers))
+
+
+def same(one, other) -> bool:
+    return all(
+        a["study_ids"] == b["study_ids"] and all(torch.equal(a[k], b[k]) for k in a if k != "study_ids")
+        for a, b in zip(one, other, strict=True)
     )
 
 
-def test_batches_are_the_same_for_any_number_of_workers(pairs, tokenizer):
-    for one, two in zip(batches(pairs, tokenizer, 0), batches(pairs, tokenizer, 2), strict=True):
-        assert one["study_ids"] == two["study_ids"]
-        for name in ("pixel_values", "input_ids", "report_index", "valid", "report_group"):
-            assert torch.equal(one[name], two[name])
+def test_one_item_per_study_and_the_view_changes_with_the_epoch(split):
+    data = pairs(split)
+    assert len(data) == len(set(split["study_id"])) < len(split)
+    images = [[data[(epoch, i)]["image"] for epoch in range(12)] for i in range(3)]
+    assert all(len({image.tobytes() for image in views}) == 2 for views in images)
 
 
-def test_epochs_differ_in_order_copies_and_pixels(pairs, tokenizer):
-    assert [b["study_ids"] for b in batches(pairs, tokenizer, 0)] != [
-        b["study_ids"] for b in batches(pairs, tokenizer, 0, 3)
-    ]
-    assert pairs[(0, 4)]["copies"] != pairs[(1, 4)]["copies"]
-    assert pairs[(0, 4)]["copies"] == pairs[(0, 4)]["copies"]
+def test_an_item_depends_on_seed_epoch_and_study_alone(split):
+    one, other = pairs(split), pairs(split)
+    for i in reversed(range(len(other))):
+        a, b = one[(3, i)], other[(3, i)]
+        assert a["copies"] == b["copies"]
+        assert np.array_equal(a["image"], b["image"])
+    assert one[0]["copies"] == one[(0, 0)]["copies"]
+    assert any(one[(0, i)]["copies"] != one[(1, i)]["copies"] for i in range(5))
+    assert any(one[(0, i)]["copies"] != pairs(split, seed=1)[(0, i)]["copies"] for i in range(5))
 
 
-def test_every_study_stands_once_in_an_epoch(pairs):
-    assert sorted(i for _, i in EpochSampler(len(pairs), 0)) == list(range(len(pairs)))
+def test_valid_is_false_exactly_for_copies_that_equal_the_original(split):
+    for i, item in enumerate(map(pairs(split, copies=9).__getitem__, range(6))):
+        assert item["valid"] == [True, *(tuple(copy) != item["words"] for copy in item["copies"])], i
 
 
-def test_collated_texts_are_distinct_sorted_and_found_again(pairs, tokenizer):
-    items = [pairs[(0, i)] for i in range(8)]
-    batch = Collate(tokenizer)([*items, items[0]])
+def test_sampler_is_a_permutation_that_changes_with_the_epoch():
+    sampler = EpochSampler(20, 5)
+    orders = []
+    for epoch in (0, 1, 0):
+        sampler.set_epoch(epoch)
+        keys = list(sampler)
+        assert {key[0] for key in keys} == {epoch}
+        assert sorted(key[1] for key in keys) == list(range(20))
+        orders.append([key[1] for key in keys])
+    assert orders[0] == orders[2] != orders[1]
+
+
+def test_workers_change_nothing(split, tokenizer):
+    reference = batches(split, tokenizer)
+    assert same(reference, batches(split, tokenizer, workers=2))
+    assert not same(reference, batches(split, tokenizer, epoch=2))
+
+
+def test_batch_encodes_each_text_once_and_sorted_by_length(split, tokenizer):
+    data = pairs(split)
+    items = [data[(0, i)] for i in range(8)]
+    batch = Collate(tokenizer)(items)
+    texts = [tuple(words) for item in items for words in (item["words"], *item["copies"])]
     lengths = batch["attention_mask"].sum(dim=1)
-    assert (lengths[1:] >= lengths[:-1]).all()
-    assert len({tuple(row.tolist()) for row in batch["input_ids"]}) == len(batch["input_ids"])
-    for row, item in zip(batch["report_index"], [*items, items[0]], strict=True):
-        for text, words in zip(row, [item["words"], *item["copies"]], strict=True):
-            ids, _ = tokenizer.encode(words)
-            assert batch["input_ids"][text][: len(ids)].tolist() == ids
-    assert torch.equal(batch["report_index"][0], batch["report_index"][-1])
-    assert batch["pixel_values"].shape == (9, 1, 32, 32)
+    assert len(batch["input_ids"]) == len(set(texts)) < len(texts)
+    assert (lengths.diff() >= 0).all()
+    assert batch["report_index"].shape == batch["valid"].shape == (8, 4)
+    for place, words in zip(batch["report_index"].flatten(), texts, strict=True):
+        ids, word_ids = tokenizer.encode(words)
+        assert batch["input_ids"][place, : len(ids)].tolist() == list(ids)
+        assert batch["word_ids"][place, : len(ids)].tolist() == list(word_ids)
+    groups = batch["report_group"]
+    assert groups.dtype == torch.int64
+    same_text = torch.tensor([[a["words"] == b["words"] for b in items] for a in items])
+    assert torch.equal(groups[:, None] == groups[None], same_text)
 
 
-def test_no_op_copies_are_marked(pairs):
-    item = pairs[(0, 0)]
-    assert item["valid"][0] is True
-    assert item["valid"][1:] == [copy != item["words"] for copy in item["copies"]]
+def test_no_copies_is_one_column(split, tokenizer):
+    data = PairDataset(split, (), 0)
+    batch = Collate(tokenizer)([data[0]])
+    assert batch["report_index"].tolist() == [[0]]
+    assert batch["valid"].tolist() == [[True]]
 
 
-def test_augmentation_is_small_and_never_mirrors(pairs, tokenizer):
-    item = dict(pairs[(0, 0)])
-    item["image"] = np.tile(np.linspace(0, 255, 32, dtype=np.uint8), (32, 1))  # dark left, bright right
-    for epoch in range(20):
-        pixels = Collate(tokenizer, 0, augment=True)([{**item, "epoch": epoch}])["pixel_values"][0, 0]
-        assert pixels[8:24, 20:26].mean() > pixels[8:24, 6:12].mean()
+def test_pixels_are_the_image_and_augmentation_moves_them_without_mirroring(split, tokenizer):
+    data = pairs(split)
+    item = dict(data[(0, 0)])
+    plain = Collate(tokenizer)([item])["pixel_values"]
+    assert plain.shape == (1, 1, 32, 32)
+    assert torch.equal((plain[0, 0] * 255).round().byte(), torch.from_numpy(item["image"]))
+    marked = np.zeros((32, 32), np.uint8)
+    marked[:, :10] = 255  # the image's left
+    changed = []
+    for epoch in range(60):
+        pixels = Collate(tokenizer, augment=True)([{**item, "image": marked, "epoch": epoch}])["pixel_values"]
         assert 0 <= pixels.min() <= pixels.max() <= 1
+        assert pixels[0, 0, :, :16].mean() > pixels[0, 0, :, 16:].mean() + 0.2
+        changed.append(pixels)
+    assert len({p.numpy().tobytes() for p in changed}) == 60
 
 
-def test_without_copies_a_batch_has_the_originals_alone(tiny_data, tokenizer):
-    batch = Collate(tokenizer)([PairDataset(tiny_data["train"])[i] for i in range(4)])
-    assert batch["report_index"].shape == (4, 1)
+def test_large_splits_are_decoded_one_by_one_with_the_same_result(split, monkeypatch):
+    cached = pairs(split)
+    monkeypatch.setattr("prdlib.data.batches.CACHE_BYTES", 0)
+    single = pairs(split)
+    assert all(np.array_equal(cached[(2, i)]["image"], single[(2, i)]["image"]) for i in range(len(cached)))
+
+
+def test_evaluation_takes_the_frontal_image_of_each_study(split):
+    data = EvaluationData.first_views(split, ["a"] * len(split[0]["labels"]))
+    views = list(split["view"])
+    assert len(data.images) == len(data.words) == len(data.groups) == len(data.labels) == len(set(data.study_ids))
+    everything = images_of(split)
+    for image, study in zip(data.images, data.study_ids, strict=True):
+        (row,) = [i for i, s in enumerate(split["study_id"]) if s == study and views[i] == "Frontal"]
+        assert np.array_equal(image, everything[row])

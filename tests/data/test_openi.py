@@ -1,134 +1,127 @@
-"""Open-I on small files in the two published layouts, with everything that goes wrong in users' copies."""
+"""The reader of Open-I: both layouts, what is left out, ids, labels, splits, and one sentence for bad input."""
 
-import io
+from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
+from openi_collection import REPORTS, save_image, write_csv, write_xml
 
-from prdlib.data import DataError, load_studies, openi, prepare
-
-XML = """<?xml version="1.0" encoding="utf-8"?>
-<eCitation><uId id="CXR{uid}"/><MedlineCitation><Article><Abstract>
-<AbstractText Label="COMPARISON">None.</AbstractText><AbstractText Label="FINDINGS">{findings}</AbstractText>
-<AbstractText Label="IMPRESSION">{impression}</AbstractText></Abstract></Article></MedlineCitation>
-<MeSH><major>{mesh}</major></MeSH><parentImage id="CXR{uid}_IM-0001-1001"/></eCitation>"""
+import prdlib.data.openi as openi
+from prdlib.data import DataError, load_studies
 
 
-def png(path, value, size=(40, 50)):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.fromarray(np.full(size, value, dtype=np.uint8)).save(path)
+def reasons(studies) -> dict[str, int]:
+    return dict(zip(*studies.drop_counts()[["reason", "count"]].to_numpy().T, strict=True))
 
 
-@pytest.fixture
-def csv_folder(tmp_path):
-    pd.DataFrame(
-        {"uid": [1, 2, 3, 4, 5], "MeSH": "x", "Problems": ["Cardiomegaly;Opacity", "normal", "normal", "Pulmonary Edema", ""],
-         "findings": ["Large heart XXXX.", "Clear lungs", None, None, "Stable."],
-         "impression": ["Cardiomegaly.", None, "No disease.", "XXXX.", "Unchanged."]}
-    ).to_csv(tmp_path / "indiana_reports.csv", index=False)  # fmt: skip
-    rows = [(1, "1_IM-0001-1001.dcm.png", "Frontal"), (1, "1_IM-0001-2001.dcm.png", "Lateral"),
-            (2, "2_IM-0002-1001.dcm.png", "Frontal"), (3, "3_IM-0003-1001.dcm.png", "Frontal"),
-            (4, "4_IM-0004-1001.dcm.png", "Frontal"), (9, "9_IM-0009-1001.dcm.png", "Frontal")]  # fmt: skip
-    pd.DataFrame(rows, columns=["uid", "filename", "projection"]).to_csv(
-        tmp_path / "indiana_projections.csv", index=False
-    )
-    images = tmp_path / "images" / "images_normalized"
-    png(images / "1_IM-0001-1001.dcm.png", 10)
-    png(images / "1_IM-0001-2001.dcm.jpg", 20)
-    png(images / "2_IM-0002-1001.png", 30)
-    png(images / "4_IM-0004-1001.dcm.png", 40)
-    return tmp_path
+def test_csv_layout_matches_images_by_stem_and_joins_findings_and_impression(tmp_path):
+    studies = load_studies("openi", directory=write_csv(tmp_path))
+    first = studies.table[studies.table["study_id"] == "openi-1"]
+    assert len(studies.table) == 8
+    assert set(studies.table["patient_id"]) == {f"openi-{uid}" for uid in "1245"}
+    assert set(first["report"]) == {"The heart is large. No effusion. Mild cardiomegaly."}
+    assert set(first["view"]) == {"Frontal", "Lateral"}
+    assert studies.read_image(first.iloc[0].to_dict()).shape == (40, 60)
+    assert sum(reasons(studies).values()) == len(studies.dropped) == 3  # the empty report and its two images
 
 
-def test_csv_layout(csv_folder):
-    studies = load_studies("openi", directory=csv_folder)
-    table = studies.table
-    assert table["study_id"].tolist() == ["openi-1", "openi-1", "openi-2"]
-    assert table["report"].tolist()[::2] == ["Large heart Cardiomegaly.", "Clear lungs."]
-    assert table["view"].tolist() == ["Frontal", "Lateral", "Frontal"]
-    assert table["label:Cardiomegaly"].tolist() == [1, 1, 0]
-    assert table["label:Normal"].tolist() == [0, 0, 1]
-    assert table["split"].map(lambda s: s in ("train", "validation", "test")).all()
+@pytest.mark.parametrize("suffix", [".dcm.png", ".png", ".jpeg", ".JPG"])
+def test_any_extension_is_the_same_image(tmp_path, suffix):
+    assert len(load_studies("openi", directory=write_csv(tmp_path, suffix=suffix)).table) == 8
 
 
-def test_everything_left_out_is_in_the_drop_table(csv_folder):
-    drops = load_studies("openi", directory=csv_folder).dropped
-    assert set(zip(drops["item"], drops["reason"], strict=True)) == {
-        ("9_IM-0009-1001.dcm.png", "uid of the image has no report"),
-        ("3_IM-0003-1001.dcm.png", "no image file of this name"),
-        ("4", "report without findings and impression"),
-        ("4_IM-0004-1001.dcm.png", "image of an empty report"),
-        ("3", "report without a usable image"),
-        ("5", "report without a usable image"),
-    }
+def test_both_layouts_give_the_same_ids_splits_labels_reports_and_groups(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "b").mkdir()
+    tables = [load_studies("openi", directory=d).table for d in (write_csv(tmp_path / "a"), write_xml(tmp_path / "b"))]
+    keys = ["patient_id", "split", "report", "report_group", *(c for c in tables[0] if c.startswith("label:"))]
+    one, other = (t.drop_duplicates("study_id").set_index("study_id")[keys].sort_index() for t in tables)
+    pd.testing.assert_frame_equal(one, other)
 
 
-def test_the_token_of_deidentification_is_kept_on_request(csv_folder):
-    kept = load_studies("openi", directory=csv_folder, deidentified="keep").table
-    assert kept["report"].iloc[0] == "Large heart XXXX. Cardiomegaly."
-    assert "openi-4" in set(kept["study_id"])
+def test_labels_come_from_problems(tmp_path):
+    table = load_studies("openi", directory=write_csv(tmp_path)).table.drop_duplicates("study_id").set_index("study_id")
+    labels = table.filter(like="label:")
+    assert set(labels.columns[labels.loc["openi-5"] == 1]) == {"label:Pleural Effusion", "label:Opacity"}
+    assert set(labels.columns[labels.loc["openi-1"] == 1]) == {"label:Cardiomegaly"}
+    assert labels.loc["openi-2", "label:Normal"] == 1
+    assert labels.loc["openi-1", "label:Normal"] == 0
 
 
-def test_only_frontal_views_on_request(csv_folder):
-    studies = load_studies("openi", directory=csv_folder, views=("Frontal",))
+def test_deidentified_token_is_dropped_or_kept(tmp_path):
+    folder = write_csv(tmp_path)
+    reports = [load_studies("openi", directory=folder, deidentified=d).table["report"] for d in ("drop", "keep")]
+    assert not reports[0].str.contains("XXXX").any()
+    assert reports[1].str.contains("XXXX").any()
+
+
+def test_views_can_be_chosen(tmp_path):
+    studies = load_studies("openi", directory=write_csv(tmp_path), views=("Frontal",))
     assert set(studies.table["view"]) == {"Frontal"}
-    assert "view not asked for" in set(studies.dropped["reason"])
+    assert len(studies.table) == 4
 
 
-def test_xml_layout_gives_the_same_ids_splits_and_labels(csv_folder, tmp_path):
-    folder = tmp_path / "xml"
-    for uid, findings, impression, mesh in (
-        (1, "Large heart XXXX.", "Cardiomegaly.", "Cardiomegaly/mild"),
-        (2, "Clear", "", "normal"),
-    ):
-        path = folder / "ecgen-radiology" / f"{uid}.xml"
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(XML.format(uid=uid, findings=findings, impression=impression, mesh=mesh))
-        png(folder / "NLMCXR_png" / f"CXR{uid}_IM-0001-1001.png", uid)
-    xml = load_studies("openi", directory=folder).table.set_index("study_id")
-    csv = load_studies("openi", directory=csv_folder).table.drop_duplicates("study_id").set_index("study_id")
-    assert xml.loc["openi-1", "report"] == csv.loc["openi-1", "report"]
-    assert xml.loc["openi-1", "split"] == csv.loc["openi-1", "split"]
-    assert xml.loc["openi-1", "report_group"] == csv.loc["openi-1", "report_group"]
-    assert xml["label:Cardiomegaly"].tolist() == [1, 0]
+def test_what_is_missing_or_unknown_is_in_the_drop_table(tmp_path):
+    folder = write_csv(tmp_path)
+    (folder / "images" / "1_IM-0001-1001.dcm.jpg").unlink()
+    path = folder / "indiana_projections.csv"
+    path.write_text(path.read_text() + "77,77_IM-0001-1001.dcm.png,Frontal\n")
+    save_image(folder / "images" / "77_IM-0001-1001.dcm.jpg", 1)
+    studies = load_studies("openi", directory=folder)
+    items = set(studies.dropped["item"])
+    assert {"1_IM-0001-1001.dcm.png", "77_IM-0001-1001.dcm.png", "3"} <= items
+    assert len(studies.table) == 7
 
 
-def test_a_truncated_image_is_dropped_while_preparing(csv_folder, tmp_path):
-    path = csv_folder / "images" / "images_normalized" / "1_IM-0001-1001.dcm.png"
-    buffer = io.BytesIO()
-    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 90), dtype=np.uint8)).save(buffer, "PNG")
-    path.write_bytes(buffer.getvalue()[:2000])
-    studies = load_studies("openi", directory=csv_folder)
-    data = prepare(studies, tmp_path / "prepared", 32)
-    drops = pd.read_csv(tmp_path / "prepared" / "dropped.csv")
-    assert sum(len(part) for part in data.values()) == 2
-    assert "1_IM-0001-1001.dcm.png" in set(drops.loc[drops["reason"] == "image cannot be read", "item"])
-    early = load_studies("openi", directory=csv_folder, verify=True)
-    assert len(early.table) == 2
-    assert "image cannot be read" in set(early.dropped["reason"])
+def test_verify_finds_a_truncated_image(tmp_path):
+    folder = write_csv(tmp_path)
+    broken = folder / "images" / "2_IM-0002-1001.dcm.jpg"
+    broken.write_bytes(broken.read_bytes()[:200])
+    studies = load_studies("openi", directory=folder, verify=True)
+    assert len(studies.table) == 7
+    assert studies.dropped["where"].str.contains(broken.name).any()
 
 
-def test_missing_folder_file_and_column_are_one_sentence(csv_folder, tmp_path):
-    with pytest.raises(DataError, match="not found at"):
+@pytest.mark.parametrize("name", ["indiana_reports.csv", "indiana_projections.csv"])
+@pytest.mark.parametrize("column", [0, -1])
+def test_a_missing_column_is_named_with_its_file(tmp_path, name, column):
+    folder = write_csv(tmp_path)
+    table = pd.read_csv(folder / name, dtype=str)
+    gone = table.columns[column]
+    table.drop(columns=gone).to_csv(folder / name, index=False)
+    with pytest.raises(DataError, match=f"{name}.*'{gone}'"):
+        load_studies("openi", directory=folder)
+
+
+def test_bad_input_gets_one_sentence(tmp_path):
+    with pytest.raises(DataError, match="not found"):
         load_studies("openi", directory=tmp_path / "nowhere")
-    reports = pd.read_csv(csv_folder / "indiana_reports.csv")
-    reports.drop(columns="findings").to_csv(csv_folder / "indiana_reports.csv", index=False)
-    with pytest.raises(DataError, match=r"indiana_reports.csv has no column 'findings'"):
-        load_studies("openi", directory=csv_folder)
-    (csv_folder / "indiana_projections.csv").unlink()
-    reports.to_csv(csv_folder / "indiana_reports.csv", index=False)
-    with pytest.raises(DataError, match=r"indiana_projections.csv is missing"):
-        load_studies("openi", directory=csv_folder)
+    with pytest.raises(DataError, match=r"indiana_reports\.csv"):
+        load_studies("openi", directory=tmp_path)
+    folder = write_csv(tmp_path)
+    for options in ({"deidentified": "maybe"}, {"layout": "json"}):
+        with pytest.raises(DataError, match="choose"):
+            load_studies("openi", directory=folder, **options)
+    for path in (folder / "images").iterdir():
+        path.unlink()
+    with pytest.raises(DataError, match="No usable study"):
+        load_studies("openi", directory=folder)
 
 
-def test_entities_in_xml_are_not_expanded(tmp_path):
-    (tmp_path / "1.xml").write_text('<!DOCTYPE a [<!ENTITY x "boom">]><a>&x;</a>')
-    with pytest.raises(Exception, match=r"EntitiesForbidden|Entit"):
-        load_studies("openi", directory=tmp_path, layout="xml")
+def test_one_study_is_enough(tmp_path):
+    assert len(load_studies("openi", directory=write_csv(tmp_path, {"1": REPORTS["1"]})).table) == 2
 
 
-def test_the_list_in_git_is_the_rule():
-    path = openi.Path(openi.__file__).with_name("openi_splits.csv")
-    assert pd.read_csv(path).equals(openi.split_list())
+def test_split_list_in_git_is_the_rule():
+    stored = pd.read_csv(Path(openi.__file__).with_name("openi_splits.csv"))
+    pd.testing.assert_frame_equal(stored, openi.split_list(), check_dtype=False)
+    assert len(stored) == 3999
+    assert 0.78 < (stored["split"] == "train").mean() < 0.82
+
+
+def test_shared_reports_are_counted(tmp_path):
+    reports = {str(uid): ("Lungs are clear.", "", "normal") for uid in range(1, 40)}
+    studies = load_studies("openi", directory=write_csv(tmp_path, reports))
+    shared = studies.shared_reports()
+    assert (shared["studies"] == shared["report also in train"]).all()
+    assert shared["studies"].sum() == (openi.split_list()["split"][:39] != "train").sum() > 0

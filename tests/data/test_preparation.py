@@ -1,86 +1,149 @@
-"""Prepared data: made once, changed when the input changes, never half-written."""
+"""Prepared data: complete or absent, made once, never at the cost of anyone's files."""
 
 import json
+import subprocess
+import sys
+import time
 
 import numpy as np
+import pandas as pd
 import pytest
+from openi_collection import REPORTS, write_csv
 
 from prdlib.data import DataError, load_prepared, load_studies, prepare, prepared_info
-from prdlib.data.batches import EvaluationData, images_of
-from prdlib.data.preparation import content_hash, tagged_report
-from prdlib.text import tag
+from prdlib.data import studies as studies_room
+from prdlib.images import decode_png, resize
 
 
-def test_a_second_call_does_nothing(tiny_studies, tmp_path):
-    prepare(tiny_studies, tmp_path, 32, 40)
-    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()}
-    again = prepare(tiny_studies, tmp_path, 32, 40)
-    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*") if p.is_file()} == before
-    assert sum(map(len, again.values())) == len(tiny_studies.table)
+@pytest.fixture(scope="module")
+def openi(tmp_path_factory):
+    return load_studies("openi", directory=write_csv(tmp_path_factory.mktemp("openi")))
 
 
-def test_images_words_and_labels_survive(tiny_studies, tiny_data):
-    row = tiny_data["train"][5]
-    source = tiny_studies.table[tiny_studies.table["study_id"] == row["study_id"]].iloc[0]
-    assert np.array_equal(images_of(tiny_data["train"])[5], tiny_studies.read_image(source))
-    assert tagged_report(row) == tag([source["report"]], 40)[0]
-    assert row["labels"] == [source[f"label:{name}"] for name in tiny_studies.labels]
-    assert json.loads(row["findings"]) == source["findings"]
+def test_rows_hold_image_words_tags_and_labels(openi, tmp_path):
+    data = prepare(openi, tmp_path / "p", 32, word_limit=5)
+    rows = [row for part in data.values() for row in part]
+    table = openi.table.set_index(["study_id", "view"])
+    assert len(rows) == len(table) == 8
+    for row in rows:
+        source = table.loc[(row["study_id"], row["view"])]
+        expected = resize(openi.read_image({"image": source["image"]}), 32)
+        assert np.array_equal(decode_png(row["image"]), expected)
+        assert row["report"] == source["report"]
+        assert row["report_group"] == source["report_group"]
+        assert len(row["words"]) == len(row["tags"]) == len(row["offsets"]) == min(5, row["n_words"])
+        assert [row["report"][a:b].lower() for a, b in row["offsets"]] == row["words"]
+        assert row["labels"] == [source[f"label:{name}"] for name in openi.labels]
+    for name, part in data.items():
+        assert set(part["study_id"]) == set(openi.split(name)["study_id"])
 
 
-def test_an_interrupted_preparation_goes_on_and_a_half_written_one_is_not_used(tiny_studies, tmp_path, monkeypatch):
-    import prdlib.data.preparation as module
-
-    monkeypatch.setattr(module, "SHARD", 20)
-    read = tiny_studies.read_image
-    count = 0
-
-    def failing(row):
-        nonlocal count
-        count += 1
-        if count == 45:
-            raise KeyboardInterrupt
-        return read(row)
-
-    object.__setattr__(tiny_studies, "read_image", failing)
-    try:
-        with pytest.raises(KeyboardInterrupt):
-            prepare(tiny_studies, tmp_path, 32, 40)
-        with pytest.raises(DataError, match="No prepared data"):
-            load_prepared(tmp_path)
-        done = count
-        prepare(tiny_studies, tmp_path, 32, 40)
-        assert count - done == len(tiny_studies.table) - 40  # two whole shards were kept
-    finally:
-        object.__setattr__(tiny_studies, "read_image", read)
-    assert sum(c["images"] for c in prepared_info(tmp_path)["counts"].values()) == len(tiny_studies.table)
+def test_info_tells_hash_labels_and_counts(openi, tmp_path):
+    prepare(openi, tmp_path, 32)
+    info = prepared_info(tmp_path)
+    assert info["labels"] == openi.labels
+    assert sum(count["images"] for count in info["counts"].values()) == 8
+    assert info["image_size"] == 32
 
 
-def test_the_hash_follows_table_size_and_limit(tiny_studies):
-    other = load_studies("phantom", n=61, size=32, seed=3)
-    hashes = {
-        content_hash(tiny_studies, 32, 40), content_hash(tiny_studies, 33, 40), content_hash(tiny_studies, 32, 41),
-        content_hash(other, 32, 40),
-    }  # fmt: skip
-    assert len(hashes) == 4
-    assert content_hash(tiny_studies, 32, 40) == content_hash(load_studies("phantom", n=60, size=32, seed=3), 32, 40)
+def test_second_call_does_nothing(openi, tmp_path, monkeypatch):
+    prepare(openi, tmp_path, 32)
+    before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.arrow")}
+    monkeypatch.setattr("prdlib.text.tagging._tagger", lambda: pytest.fail("tagged again"))
+    data = prepare(openi, tmp_path, 32)
+    assert {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*.arrow")} == before
+    assert sum(map(len, data.values())) == 8
 
 
-def test_one_study_with_a_report_of_2000_words(tmp_path):
-    studies = load_studies("phantom", n=1, size=32)
-    studies.table.loc[0, "report"] = "small effusion " * 1000
-    data = prepare(studies, tmp_path, 32, 50)
-    row = next(iter(data.values()))[0]
-    assert (len(row["words"]), row["n_words"]) == (50, 2000)
+def test_other_settings_or_other_files_are_prepared_anew(tmp_path):
+    (tmp_path / "c").mkdir()
+    folder = write_csv(tmp_path / "c")
+    hashes = []
+    for size, limit in ((32, 60), (40, 60), (40, 8)):
+        prepare(load_studies("openi", directory=folder), tmp_path / "p", size, word_limit=limit)
+        hashes.append(prepared_info(tmp_path / "p")["hash"])
+    table = pd.read_csv(folder / "indiana_reports.csv", dtype=str)
+    table.loc[0, "impression"] = "No cardiomegaly."
+    table.to_csv(folder / "indiana_reports.csv", index=False)
+    prepare(load_studies("openi", directory=folder), tmp_path / "p", 40, word_limit=8)
+    assert len({*hashes, prepared_info(tmp_path / "p")["hash"]}) == 4
 
 
-def test_evaluation_takes_one_frontal_image_per_study(tiny_data):
-    data = EvaluationData.first_views(tiny_data["train"], ["a"])
-    assert len(set(data.study_ids)) == len(data.study_ids) == len(data.images) == len(data.tagged)
-    views = (
-        tiny_data["train"]
-        .select(range(3))
-        .map(lambda _, i: {"study_id": "s", "view": ["Lateral", "Frontal", "Frontal"][i]}, with_indices=True)
+def test_the_hash_does_not_depend_on_where_the_collection_lies(tmp_path):
+    found = []
+    for place in ("a", "b"):
+        (tmp_path / place).mkdir()
+        prepare(load_studies("openi", directory=write_csv(tmp_path / place)), tmp_path / f"{place}-out", 32)
+        found.append(prepared_info(tmp_path / f"{place}-out")["hash"])
+    assert found[0] == found[1]
+
+
+def test_unfinished_folder_is_not_loaded(tmp_path):
+    with pytest.raises(DataError, match="No prepared data"):
+        load_prepared(tmp_path)
+
+
+def test_unreadable_images_are_dropped_and_listed(tmp_path):
+    (tmp_path / "c").mkdir()
+    folder = write_csv(tmp_path / "c")
+    broken = folder / "images" / "5_IM-0005-2001.dcm.jpg"
+    broken.write_bytes(broken.read_bytes()[:150])
+    studies = load_studies("openi", directory=folder)
+    data = prepare(studies, tmp_path / "p", 32)
+    dropped = pd.read_csv(tmp_path / "p" / "dropped.csv")
+    assert sum(map(len, data.values())) == 7
+    assert dropped["item"].str.startswith("5_IM-0005-2001").sum() == 1
+    assert len(dropped) == len(studies.dropped) + 1
+
+
+def test_one_study_and_a_report_of_two_thousand_words(tmp_path):
+    (tmp_path / "c").mkdir()
+    long = {"7": ("clear lungs and " * 666 + "no effusion", "", "normal")}
+    data = prepare(load_studies("openi", directory=write_csv(tmp_path / "c", long)), tmp_path / "p", 32, word_limit=50)
+    (part,) = data.values()
+    assert part[0]["n_words"] == 2000
+    assert len(part[0]["words"]) == 50
+
+
+def test_a_killed_preparation_goes_on_and_gives_the_same(tmp_path):
+    (tmp_path / "c").mkdir()
+    reports = {str(n): (f"Finding number {n} is stable.", "", "normal") for n in range(1, 41)}
+    folder = write_csv(tmp_path / "c", reports)
+    script = (
+        "import sys, prdlib.data.preparation as p\n"
+        "from prdlib.data import load_studies\n"
+        "sys.modules['prdlib.data.preparation'].SHARD = 7\n"
+        "p = sys.modules['prdlib.data.preparation']\n"
+        f"p.prepare(load_studies('openi', directory={str(folder)!r}), {str(tmp_path / 'p')!r}, 32)\n"
     )
-    chosen = EvaluationData.first_views(views)
-    assert np.array_equal(chosen.images[0], images_of(views)[1])
+    process = subprocess.Popen([sys.executable, "-c", script])
+    deadline = time.monotonic() + 60
+    while not list((tmp_path / "p").glob("shards/*")) and process.poll() is None and time.monotonic() < deadline:
+        time.sleep(0.002)
+    process.kill()
+    process.wait()
+    studies = load_studies("openi", directory=folder)
+    resumed, fresh = prepare(studies, tmp_path / "p", 32), prepare(studies, tmp_path / "q", 32)
+    for name in fresh:
+        assert resumed[name].to_dict() == fresh[name].to_dict()
+    assert (tmp_path / "p" / "dropped.csv").read_text() == (tmp_path / "q" / "dropped.csv").read_text()
+
+
+def test_no_patient_stands_in_two_splits(openi):
+    table = openi.table.copy()
+    table["patient_id"] = "one"
+    table["split"] = ["train", "test"] * 4
+    with pytest.raises(DataError, match="more than one split"):
+        studies_room.Studies(table, openi.dropped, "made up")
+
+
+def test_findings_survive(openi, tmp_path):
+    table = openi.table.copy()
+    table["findings"] = [[{"name": "Edema", "box": [0.1, 0.2, 0.3, 0.4], "spans": [[0, 3]]}] for _ in range(len(table))]
+    studies = studies_room.Studies(table, openi.dropped, "boxes", {}, openi.read_image)
+    data = prepare(studies, tmp_path, 32)
+    assert json.loads(next(iter(data.values()))[0]["findings"])[0]["spans"] == [[0, 3]]
+
+
+def test_reports_are_those_of_the_fixture(openi):
+    assert set(openi.table["study_id"]) == {f"openi-{uid}" for uid in REPORTS if uid != "3"}

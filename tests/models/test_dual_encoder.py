@@ -43,8 +43,8 @@ def test_embeddings_have_their_shapes_and_norms(model):
     assert model.encode_images(images()).shape == (3, 16)
     assert model.encode_regions(images()).shape == (3, 4, 16)
     words, mask = model.encode_words(REPORTS)
-    assert mask.sum(dim=1).tolist() == [4, 3, 8]
-    assert words.shape == (3, 8, 16)
+    assert mask.sum(dim=1).tolist() == [4, 3, 9]
+    assert words.shape == (3, 9, 16)
     for embeds in (model.encode_images(images()), model.encode_reports(REPORTS), words[mask]):
         torch.testing.assert_close(embeds.norm(dim=-1), torch.ones(embeds.shape[:-1]))
 
