@@ -51,23 +51,24 @@ def run_notebook(task: dict) -> tuple[str, str]:
         """A kernel on sockets in a directory of its own: parallel notebooks cannot race for ports."""
 
         def __init__(self, **kwargs: object) -> None:
-            folder = tempfile.mkdtemp(prefix="prd-")
-            super().__init__(**{**kwargs, "transport": "ipc", "ip": f"{folder}/k", "kernel_spec_manager": ThisPython()})
+            place = {"transport": "ipc", "ip": f"{sockets}/kernel", "connection_file": f"{sockets}/connection.json"}
+            super().__init__(**{**kwargs, **place, "kernel_spec_manager": ThisPython()})
 
     os.chdir(task["cwd"])
     try:
-        papermill.execute_notebook(
-            task["notebook"],
-            task["executed"],
-            parameters=task["parameters"],
-            cwd=task["cwd"],
-            kernel_name="python3",
-            kernel_manager_class=IpcKernel,
-            progress_bar=False,
-            coalesce_streams=True,
-            log_output=True,
-            start_timeout=120,
-        )
+        with tempfile.TemporaryDirectory(prefix="prdlib-", ignore_cleanup_errors=True) as sockets:
+            papermill.execute_notebook(
+                task["notebook"],
+                task["executed"],
+                parameters=task["parameters"],
+                cwd=task["cwd"],
+                kernel_name="python3",
+                kernel_manager_class=IpcKernel,
+                progress_bar=False,
+                coalesce_streams=True,
+                log_output=True,
+                start_timeout=120,
+            )
     except PapermillExecutionError as error:
         return "failed", f"cell {error.exec_count}: {error.ename}: {error.evalue}"
     except DeadKernelError:

@@ -93,12 +93,12 @@ def check_parameters(steps: list[Step]) -> None:
     """RunError when a notebook is missing or does not know a parameter it is given (papermill would only warn)."""
     from papermill import inspect_notebook
 
-    known: dict[Path, set[str]] = {}
+    notebooks = {step.notebook for step in steps}
+    for path in sorted(notebooks):
+        if not path.is_file():
+            raise RunError(f"Notebook {path.name} is missing in {path.parent.name}/.")
+    known = {path: set(inspect_notebook(str(path))) for path in notebooks}
     for step in steps:
-        if step.notebook not in known:
-            if not step.notebook.is_file():
-                raise RunError(f"Notebook {step.notebook.name} is missing in {step.notebook.parent.name}/.")
-            known[step.notebook] = set(inspect_notebook(str(step.notebook)))
         unknown = sorted(set(step.parameters) - known[step.notebook])
         if unknown:
             raise RunError(
@@ -222,7 +222,10 @@ class _Runner:
                     self.save()
                     self._show_running()
                 time.sleep(POLL if self.running else 0)
+            self.facts["runner"] = None
+            self.save()
         except BaseException:
+            self.facts["runner"] = None
             for key, (process, _) in self.running.items():
                 _stop(process)
                 self.records[key]["status"] = "interrupted"

@@ -1,0 +1,64 @@
+"""Pointing on maps drawn by hand; phrases from spans."""
+
+import numpy as np
+import pandas as pd
+
+from prdlib.evaluation import grounding
+from prdlib.evaluation.grounding import Phrase
+from prdlib.models import build_model
+
+ITEMS = [Phrase(0, "a", (0,), (0.5, 0.0, 1.0, 0.5)), Phrase(1, "b", (1,), (0.0, 0.5, 0.5, 1.0))]
+
+
+def spot(y, x):
+    image = np.zeros((8, 8))
+    image[y, x] = 1
+    return image
+
+
+def test_a_map_points_where_its_maximum_is():
+    assert grounding.pointing(np.stack([spot(1, 6), spot(6, 1)]), ITEMS).tolist() == [True, True]
+    assert grounding.pointing(np.stack([spot(6, 6), spot(6, 1)]), ITEMS).tolist() == [False, True]
+
+
+def test_a_constant_map_points_nowhere():
+    assert not grounding.pointing(np.ones((2, 8, 8)), [Phrase(0, "a", (0,), (0, 0, 1, 1))] * 2).any()
+
+
+def test_chance_is_the_area_of_the_boxes_and_random_maps_score_it():
+    maps = np.random.default_rng(0).random((400, 8, 8))
+    table = grounding.pointing_table({"random": maps}, [ITEMS[0]._replace(row=i) for i in range(400)])
+    row = table.iloc[0]
+    assert row["chance"] == 0.25
+    assert row["ci_low"] <= 0.25 <= row["ci_high"]
+
+
+def test_phrases_are_the_words_under_the_spans():
+    findings = [[{"name": "x", "box": [0, 0, 1, 1], "spans": [[3, 9]]}, {"name": "y", "box": None, "spans": [[0, 2]]}]]
+    found = grounding.phrases(findings, [[(0, 2), (3, 6), (7, 9), (10, 12)]])
+    assert [p.words for p in found] == [(1, 2)]
+    cut = grounding.phrases(findings, [[(0, 2)]])  # the finding stands behind the word limit
+    assert cut == []
+
+
+def test_a_collection_without_boxes_has_an_empty_table_and_shows_nouns():
+    table = grounding.pointing_controls({}, np.zeros((1, 8, 8), np.uint8), [("a",)], np.zeros((8, 8), np.uint8), [])
+    assert isinstance(table, pd.DataFrame)
+    assert table.empty
+    assert [p.words for p in grounding.shown_phrases(0, [], ("JJ", "NN", "VBZ", "NNS"))] == [(1,), (3,)]
+
+
+def test_controls_come_with_every_score(tiny_config, tiny_data):
+    from prdlib.data.batches import EvaluationData
+
+    data = EvaluationData.first_views(tiny_data["train"])
+    model = build_model(tiny_config, 0, [" ".join(w) for w in data.words])[0]
+    items = grounding.phrases(data.findings, [t.offsets for t in data.tagged])
+    table = grounding.pointing_controls(
+        {"m": model, "untrained": model}, data.images, data.words, data.images[0], items, 100
+    )
+    assert table["input"].tolist() == ["m, image", "m, mean image", "untrained, image", "untrained, mean image"]
+    assert (table["n"] == len(items)).all()
+    attention, side = grounding.word_region_maps(model, data.images[:3], data.words[:3])
+    assert side == 2
+    assert np.allclose(attention[0, 0].sum(), 1, atol=1e-5)

@@ -1,0 +1,89 @@
+"""Maps of models whose right answer is known."""
+
+import numpy as np
+import pytest
+import torch
+
+from prdlib.attribution import grad_cam, integrated_gradients
+from prdlib.config import load_profile
+from prdlib.models import build_model
+
+WORDS = [("small", "left", "effusion"), ("no", "acute", "disease")]
+
+
+@pytest.fixture(scope="module")
+def model(tiny_config):
+    return build_model(tiny_config, 3, ["small left effusion", "no acute disease"])[0].eval()
+
+
+def images(size=32):
+    return np.random.default_rng(1).integers(0, 255, (2, size, size), dtype=np.uint8)
+
+
+def test_integrated_gradients_are_complete(model):
+    blind = np.tile(np.linspace(0, 200, 32, dtype=np.uint8), (32, 1))
+    result = integrated_gradients(model, images(), WORDS, blind, steps=128)
+    with torch.no_grad():
+        texts = model.encode_reports(WORDS)
+        tokens = model.tokenise(WORDS)
+        tokens["input_ids"] = torch.where(
+            tokens["word_ids"] >= 0, torch.zeros_like(tokens["input_ids"]), tokens["input_ids"]
+        )
+        base_texts = model.encode_reports(tokens)
+        end = (model.encode_images(images()) * texts).sum(dim=1)
+        start = (model.encode_images([blind] * 2) * base_texts).sum(dim=1)
+    total = result.maps.sum(axis=(1, 2)) + result.words.sum(axis=1)
+    assert np.allclose(total, (end - start).numpy(), atol=0.02)
+    assert np.allclose(result.delta, total - (end - start).numpy(), atol=1e-3)
+    assert result.words.shape == (2, 3)
+
+
+def test_integrated_gradients_do_not_depend_on_the_batch(model):
+    blind = np.zeros((32, 32), np.uint8)
+    both = integrated_gradients(model, images(), WORDS, blind, steps=8)
+    alone = integrated_gradients(model, images()[:1], WORDS[:1], blind, steps=8, batch_size=3)
+    assert np.allclose(both.maps[0], alone.maps[0], atol=1e-5)
+    assert np.allclose(both.words[0], alone.words[0], atol=1e-5)
+
+
+@pytest.mark.parametrize("encoder", ["narrow_resnet", "resnet18", "vit_b_16"])
+def test_grad_cam_is_a_map_of_the_image(encoder):
+    config = load_profile(
+        "quick", {"data.image_size": 64, "model": {"image_encoder": encoder, "image_width": 4, "text_width": 32}}
+    )
+    model = build_model(config, 0, ["small left effusion no acute disease"])[0]
+    result = grad_cam(model, images(64), WORDS)
+    assert result.maps.shape == (2, 64, 64)
+    assert np.isfinite(result.maps).all()
+    assert result.maps.std() > 0
+
+
+def test_grad_cam_of_a_model_that_looks_at_one_corner_points_there(model):
+    class Corner(torch.nn.Module):
+        in_channels, pixel_mean, pixel_std = 1, 0.0, 1.0
+
+        def __init__(self):
+            super().__init__()
+            self.layer = torch.nn.AvgPool2d(4)
+
+        @property
+        def attribution_layer(self):
+            return self.layer
+
+        def forward(self, pixels):
+            regions = self.layer(pixels)
+            pooled = torch.cat([regions[:, :, :2, :2].mean(dim=(2, 3)), torch.ones(len(pixels), 1)], dim=1)
+            return pooled, regions
+
+    import copy
+
+    planted = copy.deepcopy(model)
+    planted.image_encoder = Corner()
+    planted.image_projection = torch.nn.Linear(2, 16, bias=False)
+    bright = np.zeros((2, 32, 32), np.uint8)
+    bright[:, :8, :8] = 255
+    result = grad_cam(planted, bright, WORDS)
+    for values in np.abs(result.maps):
+        y, x = np.unravel_index(values.argmax(), values.shape)
+        assert y < 10
+        assert x < 10

@@ -1,0 +1,216 @@
+"""The runner on toy notebooks: continuing, every way to fail, and a manifest that never lies."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from prdlib.config import ConfigError, load_profile
+from prdlib.manifest import RunError, alive, identity, lock, read_manifest
+from prdlib.runs import NAMES, plan, run_pipeline, status_table
+
+PARAMETERS = 'profile: str = "quick"\nsettings: dict = {}\nrun_dir: str = ""\ndata: str = ""\n'
+EXTRA = {
+    "02_pretraining": 'method: str = "prd"\nseed: int = 0\n',
+    "04_attention": 'method: str = ""\nseed: int = 0\n',
+    "05_downstream": "seed: int = 0\n",
+}
+SETTINGS = {"methods": ["clip", "prd"], "step_timeout": 60}
+WRITE = "from pathlib import Path\nfolder = Path(run_dir) / 'metrics'\nfolder.mkdir(exist_ok=True)\n"
+
+
+def toy(folder, **cells):
+    """Five notebooks; ``cells`` gives the code of some of them, e.g. n02='raise ValueError(method)'."""
+    folder.mkdir(exist_ok=True)
+    for name in NAMES:
+        parameters = new_code_cell(PARAMETERS + EXTRA.get(name, ""), id="parameters", metadata={"tags": ["parameters"]})
+        notebook = new_notebook(
+            cells=[
+                parameters,
+                new_code_cell(cells.get(f"n{name[:2]}", "1 + 1"), id="body"),
+                new_code_cell("'end'", id="end"),
+            ]
+        )
+        notebook.metadata["kernelspec"] = {
+            "name": "python3",
+            "display_name": "Python 3 (ipykernel)",
+            "language": "python",
+        }
+        nbformat.write(notebook, folder / f"{name}.ipynb")
+    return folder
+
+
+def run(tmp_path, settings=None, **options):
+    lines = []
+    result = run_pipeline(
+        "quick",
+        {**SETTINGS, **(settings or {})},
+        notebooks=tmp_path / "notebooks",
+        output=tmp_path / "run",
+        report=lines.append,
+        **options,
+    )
+    return result, lines
+
+
+def test_the_plan_puts_whole_comparisons_first():
+    config = load_profile("quick", {"seeds": [0, 1], "methods": ["clip", "prd"]})
+    steps = plan(config, Path("n"), Path("r"), {}, "")
+    trained = [
+        "02_pretraining-clip-seed0",
+        "02_pretraining-prd-seed0",
+        "02_pretraining-clip-seed1",
+        "02_pretraining-prd-seed1",
+    ]
+    assert [s.key for s in steps] == ["01_data", *trained, "03_ablations", "04_attention", "05_downstream"]
+    assert steps[-1].needs == tuple(trained)
+
+
+def test_a_run_continues_skips_what_is_done_and_repeats_what_changed(tmp_path):
+    toy(
+        tmp_path / "notebooks",
+        n02=WRITE + "(folder / f'02_{method}-seed{seed}_scores.csv').write_text(f'a\\n{seed}\\n')",
+    )
+    first, lines = run(tmp_path)
+    assert first.ok
+    assert len(lines) == 6
+    manifest = read_manifest(tmp_path / "run")
+    assert not manifest["active"]
+    step = manifest["steps"]["02_pretraining-clip-seed0"]
+    assert list(step["outputs"]) == ["02_clip-seed0_scores.csv"]
+    assert step["parameters"]["method"] == "clip"
+    assert {"versions", "commit", "dirty"} <= set(manifest["provenance"])
+    executed = nbformat.read(tmp_path / "run" / "02_pretraining-prd-seed0.ipynb", 4)
+    assert 'method = "prd"' in "".join(c.source for c in executed.cells)
+
+    again, lines = run(tmp_path)
+    assert again.ok
+    assert all("unchanged" in line for line in lines)
+
+    toy(
+        tmp_path / "notebooks",
+        n04="2 + 2",
+        n02=WRITE + "(folder / f'02_{method}-seed{seed}_scores.csv').write_text(f'a\\n{seed}\\n')",
+    )
+    _, lines = run(tmp_path)
+    assert [("unchanged" in line) for line in lines] == [True] * 3 + [True, False, True]
+
+    (tmp_path / "run" / "metrics" / "02_prd-seed0_scores.csv").unlink()
+    _, lines = run(tmp_path)
+    assert "succeeded" in next(line for line in lines if "pretraining prd" in line)
+
+    _, lines = run(tmp_path, start_from="04_attention")
+    assert [("succeeded" in line) for line in lines] == [False] * 4 + [True, False]
+
+
+def test_failures_are_told_apart_and_stop_what_depends_on_them(tmp_path):
+    body = (
+        "import os, sys, signal\n"
+        "if method == 'clip': raise ValueError('no good')\n"
+        "if method == 'gloria': os.kill(os.getpid(), signal.SIGKILL)\n"
+        "if method == 'prd': sys.exit(0)\n"
+        "import time; time.sleep(120)\n"
+    )
+    toy(tmp_path / "notebooks", n02=body)
+    started = time.monotonic()
+    result, _ = run(tmp_path, {"methods": ["clip", "gloria", "prd", "prd_no_local"], "step_timeout": 12}, jobs=2)
+    assert time.monotonic() - started < 100
+    table = status_table(tmp_path / "run").set_index("step")
+    assert table["status"].to_dict() == {
+        "01_data": "succeeded", "02_pretraining-clip-seed0": "failed", "02_pretraining-gloria-seed0": "kernel_died",
+        "02_pretraining-prd-seed0": "failed", "02_pretraining-prd_no_local-seed0": "timed_out",
+        "03_ablations": "blocked", "04_attention": "blocked", "05_downstream": "blocked",
+    }  # fmt: skip
+    assert not result.ok
+    assert "ValueError: no good" in table.loc["02_pretraining-clip-seed0", "message"]
+    assert "never run" in table.loc["02_pretraining-prd-seed0", "message"]
+    assert (tmp_path / "run" / "02_pretraining-clip-seed0.ipynb").is_file()
+    assert (tmp_path / "run" / "log" / "02_pretraining-gloria-seed0.txt").is_file()
+
+    toy(tmp_path / "notebooks")  # mended: the same command goes on
+    assert run(tmp_path, {"methods": ["clip", "gloria", "prd", "prd_no_local"]}, jobs=2)[0].ok
+
+
+def test_a_killed_runner_leaves_no_lie_and_no_process_and_can_go_on(tmp_path):
+    toy(
+        tmp_path / "notebooks",
+        n02="import os, time\nopen(run_dir + '/pid', 'w').write(str(os.getpid()))\ntime.sleep(60)",
+    )
+    code = (
+        "from prdlib.runs import run_pipeline; import sys; "
+        f"run_pipeline('quick', {SETTINGS!r}, notebooks={str(tmp_path / 'notebooks')!r}, output={str(tmp_path / 'run')!r})"
+    )
+    runner = subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+    )
+    wait_for(lambda: (tmp_path / "run" / "pid").is_file(), 60)
+    steps = read_manifest(tmp_path / "run")["steps"]
+    assert steps["02_pretraining-clip-seed0"]["status"] == "running"
+    with pytest.raises(RunError, match="already running"):
+        run(tmp_path)
+    kernel = identity(int((tmp_path / "run" / "pid").read_text()))
+    runner.send_signal(signal.SIGKILL)
+    runner.wait()
+    statuses = {k: s["status"] for k, s in read_manifest(tmp_path / "run")["steps"].items()}
+    assert statuses["01_data"] == "succeeded"
+    assert statuses["02_pretraining-clip-seed0"] == "interrupted"
+    assert "running" not in statuses.values()
+    wait_for(lambda: not alive(kernel), 30)
+    toy(tmp_path / "notebooks")
+    result, lines = run(tmp_path)
+    assert result.ok
+    assert "unchanged" in lines[0]
+
+
+def wait_for(condition, seconds):
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.1)
+
+
+def test_nothing_runs_when_a_name_is_wrong(tmp_path):
+    toy(tmp_path / "notebooks")
+    with pytest.raises(ConfigError, match=r"did you mean 'training.epochs'"):
+        run(tmp_path, {"training.epoch": 3})
+    with pytest.raises(RunError, match="Unknown step '06_more'"):
+        run(tmp_path, start_from="06_more")
+    notebook = nbformat.read(tmp_path / "notebooks" / "02_pretraining.ipynb", 4)
+    notebook.cells[0].source = PARAMETERS + "method: str = ''\n"
+    nbformat.write(notebook, tmp_path / "notebooks" / "02_pretraining.ipynb")
+    with pytest.raises(RunError, match=r"02_pretraining.ipynb has no parameter 'seed'"):
+        run(tmp_path)
+    (tmp_path / "notebooks" / "05_downstream.ipynb").unlink()
+    with pytest.raises(RunError, match="is missing"):
+        run(tmp_path)
+    assert not (tmp_path / "run" / "run.json").exists()
+
+
+def test_a_lock_whose_owner_is_gone_is_taken_over(tmp_path):
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    process.wait()
+    (tmp_path / "lock.json").write_text(json.dumps({"pid": process.pid, "started": 1.0}))
+    with lock(tmp_path):
+        assert json.loads((tmp_path / "lock.json").read_text())["pid"] == os.getpid()
+    assert not (tmp_path / "lock.json").exists()
+
+
+def test_a_recycled_process_id_is_not_taken_for_the_same(tmp_path):
+    mine = identity(os.getpid())
+    assert alive(mine)
+    assert not alive({**mine, "started": mine["started"] - 100})
+    assert not alive(None)
+
+
+def test_a_missing_run_names_the_command(tmp_path):
+    with pytest.raises(RunError, match="python -m prdlib run"):
+        read_manifest(tmp_path)
