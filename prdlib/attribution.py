@@ -6,6 +6,7 @@ an in-batch value would not be a function of one example. A map says what the sc
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -85,14 +86,16 @@ def integrated_gradients(
         return (model.encode_images(values) * texts).sum(dim=1)
 
     layers = [model.text_encoder.get_input_embeddings(), model.pixel_input]
-    (by_piece, by_pixel), delta = LayerIntegratedGradients(similarity, layers).attribute(
-        inputs=(pixels, tokens["input_ids"]),
-        baselines=(blank, baseline_ids),
-        additional_forward_args=(tokens["attention_mask"],),
-        n_steps=steps,
-        internal_batch_size=batch_size,
-        return_convergence_delta=True,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Multiple layers provided")  # words and pixels do not feed each other
+        (by_piece, by_pixel), delta = LayerIntegratedGradients(similarity, layers).attribute(
+            inputs=(pixels, tokens["input_ids"]),
+            baselines=(blank, baseline_ids),
+            additional_forward_args=(tokens["attention_mask"],),
+            n_steps=steps,
+            internal_batch_size=batch_size,
+            return_convergence_delta=True,
+        )
     words = int(tokens["word_ids"].max()) + 1
     by_word = merge_pieces(by_piece.detach().sum(dim=2, keepdim=True), tokens["word_ids"], words)[..., 0]
     return Attribution(
