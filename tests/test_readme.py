@@ -1,4 +1,7 @@
-"""README: the settings table is the dataclasses', links and commands exist. ``python tests/test_readme.py`` rewrites the table."""
+"""README: the settings table is the dataclasses', links and commands exist.
+
+``python tests/test_readme.py`` rewrites the table.
+"""
 
 import re
 from pathlib import Path

@@ -215,5 +215,5 @@ def _negatives(w: _Writer, findings: Sequence[Finding]) -> None:
             w.add(w.pick(DOUBLE_NEGATIONS), a=(None, nouns.pop()), b=(None, nouns.pop()))
         else:
             w.add(w.pick(NEGATIONS), f=(None, nouns.pop()))
-    if rng.random() < 0.5:
+    if rng.random() < 0.5 and len(findings) < 3:  # at most eight sentences
         w.add(w.pick(EXTRAS))

@@ -130,6 +130,7 @@ def test_reports_are_short_varied_and_both_affirm_and_deny(studies):
     lengths = np.array([len(w) for w in words])
     assert len({w for report in words for w in report}) >= 150
     assert (lengths > 60).mean() < 0.02
+    assert {s.report.count(".") for s in studies} <= set(range(2, 9))
     denied = Counter(
         n for s in studies for n in ("effusion", "pneumothorax", "atelectasis") if f"no {n}" in s.report.lower()
     )
