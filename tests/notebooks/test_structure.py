@@ -14,7 +14,7 @@ from papermill import inspect_notebook
 ROOT = Path(__file__).parents[2]
 PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 CELLS = {"05_downstream": 20}
-LOOPS_OVER_TRAINING = re.compile(r"\b(for|while)\b.*\b(fit|train)\b")
+LOOPS_OVER_TRAINING = re.compile(r"\b(for|while)\b.*\.(fit|train)\(")
 
 
 def load(path):
