@@ -1,43 +1,55 @@
 """The embedded default: a procedural frontal chest radiograph with its report and full ground truth.
 
 Everything is a function of (seed, index). An odd index may be a follow-up of the study before it: the same patient, with
-findings that improved, stayed or worsened. See phantom_card.md for what it can and cannot stand for.
+one finding that improved, stayed or worsened. See phantom_card.md for what it can and cannot stand for.
 """
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from prdlib.data import phantom_render
 from prdlib.data.groups import report_groups
 from prdlib.data.phantom_findings import KINDS, Finding, draw_findings, exchange, exchangeable
-from prdlib.data.phantom_report import Report, noun, phrase, write
+from prdlib.data.phantom_pairs import sentence_pairs
+from prdlib.data.phantom_report import Report, write
 from prdlib.data.studies import LABEL_PREFIX, DataError, Studies, empty_drops, split_of
+from prdlib.images import encode_png, read_grey
 from prdlib.repro import generator, write_atomic
 
-FOLLOW_UP_SHARE = 0.38  # of odd indices whose study before has a graded finding: about 15 % of all studies
+__all__ = ["PhantomStudy", "load", "masks", "render", "sentence_pairs", "study"]
+
+# Raise it when the same (seed, index) gives another film or report, so that no old file is taken for a new one.
+VERSION = 2
+FOLLOW_UP_SHARE = 0.55  # of odd indices whose study before has a finding that can change: about 15 % of all studies
+EXCHANGE_WEIGHT = {"side": 1, "grade": 1, "zone": 6}  # few studies have two zones to exchange
 PROGRESSION = {"improved": -1, "stable": 0, "worsened": 1}
 SCHEME = "phantom://"
+SIZES = (32, 1024)
 
 
 @dataclass(frozen=True)
 class PhantomStudy:
-    """A study with its truth. ``film`` names the exposure (a twin shares it), ``exchanged`` the attribute of a twin."""
+    """A study with its truth.
+
+    progression: '' or what the report says of finding ``compared`` since the study before. exchanged: '' or the attribute in
+    which this twin differs from its study: 'side', 'zone' or 'grade'.
+    """
 
     seed: int
     index: int
     patient_id: str
     findings: tuple[Finding, ...]
     progression: str = ""
+    compared: int = -1
     exchanged: str = ""
 
     @property
@@ -46,12 +58,13 @@ class PhantomStudy:
 
     @property
     def film(self) -> str:
+        """The name of the exposure; a twin shares it."""
         return f"film-{self.index}"
 
     @cached_property
     def written(self) -> Report:
         """The report with the character spans of each finding."""
-        return write(self.seed, f"study-{self.index}", self.findings, self.progression)
+        return write(self.seed, f"study-{self.index}", self.findings, self.progression, self.compared)
 
     @property
     def report(self) -> str:
@@ -62,6 +75,12 @@ class PhantomStudy:
         """1 present, 0 absent, -1 uncertain, for every class: what the picture shows, whether the report says so or not."""
         found = {f.name: 1.0 if f.certain else -1.0 for f in self.findings}
         return {"Normal": float(not self.findings), **{name: found.get(name, 0.0) for name in KINDS}}
+
+    @property
+    def stated_labels(self) -> dict[str, float]:
+        """What a reader of the report alone would know: as ``labels``, but NaN for a class that it does not mention."""
+        stated = {f.name for f in self.findings} | set(self.written.denied) | {"Normal"}
+        return {name: value if name in stated else np.nan for name, value in self.labels.items()}
 
     def render(self, size: int) -> np.ndarray:
         """The film, uint8 [size, size]."""
@@ -86,7 +105,8 @@ class PhantomStudy:
         options = exchangeable(*self.findings[:2]) if len(self.findings) >= 2 else []
         if not options:
             return None
-        attribute = options[int(generator(self.seed, self.index, "twin").integers(len(options)))]
+        weights = np.array([EXCHANGE_WEIGHT[name] for name in options])
+        attribute = str(generator(self.seed, self.index, "twin").choice(options, p=weights / weights.sum()))
         return replace(self, findings=exchange(self.findings, attribute), exchanged=attribute)
 
 
@@ -96,9 +116,8 @@ def study(seed: int, index: int) -> PhantomStudy:
         raise DataError(f"The phantom has no study (seed {seed}, index {index}): both must be 0 or more.")
     if index % 2:
         before = PhantomStudy(seed, index - 1, _patient(seed, index - 1), draw_findings(seed, f"study-{index - 1}"))
-        graded = [i for i, f in enumerate(before.findings) if f.grade >= 0]
         rng = generator(seed, index, "follow-up")
-        if graded and rng.random() < FOLLOW_UP_SHARE:
+        if _can_change(before.findings) and rng.random() < FOLLOW_UP_SHARE:
             return _follow_up(before, index, rng)
     return PhantomStudy(seed, index, _patient(seed, index), draw_findings(seed, f"study-{index}"))
 
@@ -108,14 +127,28 @@ def _patient(seed: int, index: int) -> str:
 
 
 def _follow_up(before: PhantomStudy, index: int, rng: np.random.Generator) -> PhantomStudy:
-    """The next film of the same patient: every graded finding moves one grade where it can, or none does."""
+    """The next film of the same patient: one finding has moved a grade, or none has."""
+    name = str(rng.choice(list(PROGRESSION)))
+    able = [i for i, f in enumerate(before.findings) if f.grade >= 0 and 0 <= f.grade + PROGRESSION[name] <= 2]
+    compared = able[int(rng.integers(len(able)))]
+    findings = list(before.findings)
+    findings[compared] = replace(findings[compared], grade=findings[compared].grade + PROGRESSION[name])
+    return PhantomStudy(before.seed, index, before.patient_id, tuple(findings), name, compared)
 
-    def moved(change: int) -> tuple[Finding, ...]:
-        return tuple(replace(f, grade=min(max(f.grade + change, 0), 2)) if f.grade >= 0 else f for f in before.findings)
 
-    possible = [name for name, change in PROGRESSION.items() if change == 0 or moved(change) != before.findings]
-    name = possible[int(rng.integers(len(possible)))]
-    return PhantomStudy(before.seed, index, before.patient_id, moved(PROGRESSION[name]), name)
+def _can_change(findings: tuple[Finding, ...]) -> bool:
+    """Whether some finding could improve and some could worsen, so that the grades do not give the progression away."""
+    return any(f.grade > 0 for f in findings) and any(0 <= f.grade < 2 for f in findings)
+
+
+def render(item: PhantomStudy, size: int) -> np.ndarray:
+    """The film of a study, uint8 [size, size]; the same as ``item.render(size)``."""
+    return item.render(size)
+
+
+def masks(item: PhantomStudy, size: int) -> list[np.ndarray]:
+    """Where each finding of a study is, bool [size, size]; the same as ``item.masks(size)``."""
+    return item.masks(size)
 
 
 def load(n: int = 960, size: int = 64, seed: int = 0, cache: str | Path | None = None) -> Studies:
@@ -124,8 +157,16 @@ def load(n: int = 960, size: int = 64, seed: int = 0, cache: str | Path | None =
     size: side of the image in pixels (32 to 1024). cache: a folder that receives the films as PNG; without it nothing is
     written, ``image`` holds phantom://<seed>/<index> and ``Studies.read_image`` renders. Raises DataError for bad numbers.
     """
-    if n < 1 or not 32 <= size <= 1024:
-        raise DataError(f"The phantom needs n of at least 1 and a size of 32 to 1024 pixels, not n={n}, size={size}.")
+    if (
+        not all(isinstance(v, Integral) for v in (n, size, seed))
+        or n < 1
+        or seed < 0
+        or not SIZES[0] <= size <= SIZES[1]
+    ):
+        raise DataError(
+            f"The phantom needs whole numbers: n of at least 1, size from {SIZES[0]} to {SIZES[1]} pixels, seed of at least 0, "
+            f"not n={n!r}, size={size!r}, seed={seed!r}."
+        )
     rows = []
     for item in (study(seed, i) for i in range(n)):
         address = f"{SCHEME}{seed}/{item.index}"
@@ -142,48 +183,14 @@ def load(n: int = 960, size: int = 64, seed: int = 0, cache: str | Path | None =
         if str(row["image"]).startswith(SCHEME):
             number, index = str(row["image"]).removeprefix(SCHEME).split("/")
             return study(int(number), int(index)).render(size)
-        with Image.open(row["image"]) as image:
-            return np.asarray(image.convert("L"))
+        return read_grey(row["image"])
 
-    return Studies(table, empty_drops(), "phantom", {"n": n, "size": size, "seed": seed}, read_image)
+    options = {"n": int(n), "size": int(size), "seed": int(seed), "version": VERSION}
+    return Studies(table, empty_drops(), "phantom", options, read_image)
 
 
 def _cached(folder: Path, item: PhantomStudy, size: int) -> Path:
-    path = folder / f"{item.study_id}-{size}.png"
+    path = folder / f"{item.study_id}-{size}-v{VERSION}.png"
     if not path.is_file():
-        buffer = io.BytesIO()
-        Image.fromarray(item.render(size)).save(buffer, "PNG")
-        write_atomic(path, buffer.getvalue())
+        write_atomic(path, encode_png(item.render(size)))
     return path
-
-
-def sentence_pairs(n: int, seed: int = 0) -> pd.DataFrame:
-    """Sentence pairs in RadNLI's fields: pair_id, sentence1, sentence2, gold_label (a third of each of entailment, neutral,
-    contradiction). The truth follows from the findings: less detail or a synonym is entailed; another finding is neutral; a
-    negation, another side, zone or grade contradicts."""
-    rows = []
-    index = 0
-    while len(rows) < n:
-        item, rng = study(seed, index), generator(seed, index, "pairs")
-        index += 1
-        if not item.findings:
-            continue
-        finding = item.findings[int(rng.integers(len(item.findings)))]
-        label = ("entailment", "neutral", "contradiction")[len(rows) % 3]
-        premise = f"There is {phrase(finding, int(rng.integers(3)))}."
-        if label == "entailment":
-            options = [f"There is {noun(finding, c)}." for c in range(3)] + [
-                f"{phrase(finding, 1).capitalize()} is seen."
-            ]
-        elif label == "neutral":
-            other = [k for k in KINDS if k not in (finding.name, "Support Devices")]
-            name = other[int(rng.integers(len(other)))]
-            options = [f"There is {noun(Finding(name), 0)}.", f"There is no {noun(Finding(name), 0)}."]
-        else:
-            options = [f"There is no {noun(finding, c)}." for c in range(3)]
-            if finding.side:
-                opposite = {"left": "right", "right": "left"}[finding.side]
-                options.append(f"There is {phrase(replace(finding, side=opposite), 0)} and none on the {finding.side}.")
-        rows.append({"pair_id": f"phantom-{seed}-{len(rows):05d}", "sentence1": premise,
-                     "sentence2": options[int(rng.integers(len(options)))], "gold_label": label})  # fmt: skip
-    return pd.DataFrame(rows, columns=["pair_id", "sentence1", "sentence2", "gold_label"])

@@ -6,8 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from prdlib.data.phantom_anatomy import draw_anatomy, draw_body, frame, smooth_noise
-from prdlib.data.phantom_findings import DRAWINGS, Finding, heart_scale
+from prdlib.data.phantom_anatomy import Anatomy, Film, draw_anatomy, smooth_noise
+from prdlib.data.phantom_body import draw_body
+from prdlib.data.phantom_drawings import DRAWINGS, Drawing
+from prdlib.data.phantom_findings import Finding, heart_scale
 from prdlib.repro import generator
 
 MASK_LEVEL = 0.35
@@ -16,29 +18,24 @@ MASK_LEVEL = 0.35
 def render(seed: int, patient: str, film: str, findings: Sequence[Finding], size: int) -> np.ndarray:
     """The film, uint8 [size, size]. A finding's position depends on (seed, patient, name), not on the other findings."""
     anatomy = draw_anatomy(seed, patient, film)
-    x, y = frame(anatomy, size)
+    canvas = Film.of(anatomy, size)
     texture = generator(seed, patient, "texture")
     coarse, fine = smooth_noise(texture, size, 7), smooth_noise(texture, size, 28)
     heart = next((f for f in findings if f.name == "Cardiomegaly"), None)
-    image, _ = draw_body(anatomy, x, y, heart_scale(heart), (coarse, fine))
+    image = draw_body(canvas, heart_scale(heart), (coarse, fine))
     for finding in findings:
-        added, _ = _drawing(seed, patient, finding, anatomy, x, y)
+        added, _ = _drawing(seed, patient, finding, canvas)
         image += added if finding.certain else 0.6 * added
-    offset, contrast = anatomy.exposure
-    image = (image - 0.45) * contrast + 0.45 + offset
-    image = (
-        np.clip(image, 0, None) / (0.75 + np.clip(image, 0, None)) * 1.55
-    )  # the film's shoulder: highlights compress
-    noise = generator(seed, film, "noise", size).standard_normal((size, size), dtype=np.float32)
-    image += anatomy.noise * noise
-    return (np.clip(image, 0, 1) * 255 + 0.5).astype(np.uint8)
+    image += 0.6 * _marker(size)
+    film_grey = _tone(image, anatomy)
+    film_grey += anatomy.noise * generator(seed, film, "noise", size).standard_normal((size, size), dtype=np.float32)
+    return (np.clip(film_grey, 0, 1) * 255 + 0.5).astype(np.uint8)
 
 
 def mask(seed: int, patient: str, film: str, finding: Finding, size: int) -> np.ndarray:
     """Where a finding is: bool [size, size]."""
-    anatomy = draw_anatomy(seed, patient, film)
-    x, y = frame(anatomy, size)
-    return _drawing(seed, patient, finding, anatomy, x, y)[1] > MASK_LEVEL
+    canvas = Film.of(draw_anatomy(seed, patient, film), size)
+    return _drawing(seed, patient, finding, canvas)[1] > MASK_LEVEL
 
 
 def box(seed: int, patient: str, film: str, finding: Finding, size: int = 64) -> list[float] | None:
@@ -50,5 +47,21 @@ def box(seed: int, patient: str, film: str, finding: Finding, size: int = 64) ->
     return [round(float(v) / size, 4) for v in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)]
 
 
-def _drawing(seed, patient, finding, anatomy, x, y):
-    return DRAWINGS[finding.name](finding, anatomy, x, y, generator(seed, patient, finding.name, "shape"))
+def _drawing(seed: int, patient: str, finding: Finding, canvas: Film) -> Drawing:
+    return DRAWINGS[finding.name](finding, canvas, generator(seed, patient, finding.name, "shape"))
+
+
+def _tone(attenuation: np.ndarray, anatomy: Anatomy) -> np.ndarray:
+    """The film's curve: the lungs stay dark, dense tissue saturates slowly. Values about 0 to 1."""
+    offset, contrast = anatomy.exposure
+    value = np.clip((attenuation - 0.5) * contrast + 0.5 + offset, 0, None)
+    return 1.16 * (1 - np.exp(-1.45 * value * (0.55 + 0.45 * np.minimum(value / 0.6, 1))))
+
+
+def _marker(size: int) -> np.ndarray:
+    """The letter L that marks the patient's left, in the film's upper right corner: [size, size] of 0 and 1."""
+    place = (np.arange(size) + 0.5) / size
+    down, right = place[:, None], place[None, :]
+    upright = (abs(right - 0.915) < 0.010) & (abs(down - 0.085) < 0.040)
+    foot = (abs(right - 0.930) < 0.025) & (abs(down - 0.117) < 0.010)
+    return (upright | foot).astype(np.float32)

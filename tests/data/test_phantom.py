@@ -1,13 +1,19 @@
 """The phantom: deterministic, balanced, honest ground truth, twins with the same bag of words."""
 
+import json
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from scipy.stats import chisquare
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.linear_model import LogisticRegression
 
-from prdlib.data import DataError, phantom
-from prdlib.data.phantom_findings import KINDS
+from prdlib.data import DataError, load_studies, phantom
+from prdlib.data.phantom_findings import KINDS, ZONES, Finding
 from prdlib.text import normalise
 
 
@@ -54,27 +60,39 @@ def test_attributes_are_balanced_within_every_class(studies, attribute):
             assert chisquare(list(values.values())).pvalue > 1e-4, (name, values)
 
 
-def test_classes_are_about_equally_common(studies):
-    counts = Counter(f.name for s in studies for f in s.findings)
+def test_classes_are_equally_common(studies):
+    counts = Counter(f.name for s in studies if not s.progression for f in s.findings)
     assert set(counts) == set(KINDS)
-    assert max(counts.values()) < 1.5 * min(counts.values())
+    assert chisquare(list(counts.values())).pvalue > 1e-3, counts
+
+
+def test_the_report_alone_does_not_tell_a_study_from_its_twin(studies):
+    """A classifier of words and word pairs, trained on other studies: were it right, a prior would give the edit away."""
+    pairs = [(s.report, s.twin().report) for s in studies[:1200] if s.twin()]
+    texts = [text for pair in pairs for text in pair]
+    features = CountVectorizer(ngram_range=(1, 3), min_df=3).fit_transform(texts)
+    truth = np.tile([1, 0], len(pairs))
+    half = len(pairs) // 2 * 2
+    model = LogisticRegression(C=0.1, max_iter=300).fit(features[:half], truth[:half])
+    margin = model.decision_function(features[half:]).reshape(-1, 2)
+    assert abs((margin[:, 0] > margin[:, 1]).mean() - 0.5) < 0.1
 
 
 def test_labels_say_what_the_picture_shows(studies):
     for s in studies[:300]:
         assert {n for n, v in s.labels.items() if v} - {"Normal"} == {f.name for f in s.findings}
         assert s.labels["Normal"] == (not s.findings)
+        for f in s.findings:
+            assert s.labels[f.name] == (1 if f.certain else -1)
 
 
-def test_spans_are_the_words_of_the_finding(studies):
-    for s in studies[:500]:
-        for finding, spans in zip(s.findings, s.written.spans, strict=True):
-            assert spans
-            for start, end in spans:
-                words = s.report[start:end].lower()
-                assert finding.side in words
-                assert finding.zone in words
-                assert finding.grade_word in words
+def test_stated_labels_leave_out_what_the_report_does_not_mention(studies):
+    silent = 0
+    for s in studies[:300]:
+        for name, value in s.stated_labels.items():
+            silent += np.isnan(value)
+            assert np.isnan(value) == (name not in {"Normal", *s.written.denied, *(f.name for f in s.findings)})
+    assert silent > 300
 
 
 def test_a_twin_has_the_same_words_and_another_picture(studies):
@@ -87,16 +105,47 @@ def test_a_twin_has_the_same_words_and_another_picture(studies):
         assert np.abs(s.render(64).astype(int) - twin.render(64)).max() > 12
 
 
-def test_a_finding_changes_the_film_inside_its_mask(studies):
-    from dataclasses import replace
-
+def test_a_finding_changes_the_film_inside_its_mask_whatever_else_is_there(studies):
     for s in studies[:150]:
-        if len(s.findings) == 1 and s.findings[0].certain:
-            with_it = s.render(96).astype(float)
-            without = replace(s, findings=()).render(96).astype(float)
-            inside = s.masks(96)[0]
-            change = np.abs(with_it - without)
-            assert change[inside].mean() > 3 * change[~inside].mean()
+        film = s.render(64).astype(float)
+        for i, (finding, inside) in enumerate(zip(s.findings, s.masks(64), strict=True)):
+            rest = s.findings[:i] + s.findings[i + 1 :]
+            change = np.abs(film - replace(s, findings=rest).render(64))
+            assert change[inside].mean() > 2 * change[~inside].mean(), (s.study_id, finding)
+            assert change[inside].max() > 12, (s.study_id, finding)
+
+
+def test_a_larger_grade_is_larger_on_the_film():
+    for name, kind in KINDS.items():
+        for zone in ZONES if kind.zoned else ("",):
+            areas, changes = [], []
+            for grade in range(len(kind.grades)):
+                finding = Finding(name, "left" if kind.sided else "", zone, grade, "sharp" if kind.margin else "")
+                item = phantom.PhantomStudy(1, 4, "someone", (finding,))
+                areas.append(item.masks(96)[0].sum())
+                changes.append(np.abs(item.render(96).astype(float) - replace(item, findings=()).render(96)).sum())
+            assert changes == sorted(changes), (name, zone, changes)
+            assert name == "Reticular Opacity" or areas == sorted(areas), (name, zone, areas)
+
+
+def test_zones_are_above_each_other(studies):
+    heights = {zone: [] for zone in ZONES}
+    for s in studies[:400]:
+        for item in s.truth():
+            if item["zone"]:
+                heights[item["zone"]].append((item["box"][1] + item["box"][3]) / 2)
+    assert max(heights["upper"]) < min(heights["lower"])
+    assert np.mean(heights["upper"]) + 0.1 < np.mean(heights["mid"]) < np.mean(heights["lower"]) - 0.1
+
+
+def test_the_normal_film_reads_as_a_chest():
+    """Dark lungs beside a bright midline, a dense abdomen, air outside the shoulders, the heart's apex on the right half."""
+    films = np.mean([phantom.PhantomStudy(2, i, f"p{i}", ()).render(64) for i in range(40)], axis=0)
+    right_lung, left_lung = films[18:30, 14:24].mean(), films[18:30, 40:50].mean()
+    spine, belly, corner = films[18:30, 31:33].mean(), films[56:62, 12:28].mean(), films[0:3, 0:6].mean()
+    assert max(right_lung, left_lung) + 60 < min(spine, belly)
+    assert corner < 20
+    assert films[36:42, 40:46].mean() > films[36:42, 18:24].mean() + 15
 
 
 def test_boxes_hold_the_masks(studies):
@@ -121,20 +170,10 @@ def test_follow_ups_are_the_same_patient_with_a_report_that_compares(studies):
     for s in later[:100]:
         before = phantom.study(11, s.index - 1)
         assert before.patient_id == s.patient_id
+        assert not np.array_equal(before.render(32), s.render(32))
+        assert [f.name for f in before.findings] == [f.name for f in s.findings]
         change = sum(f.grade for f in s.findings) - sum(f.grade for f in before.findings)
         assert np.sign(change) == {"improved": -1, "stable": 0, "worsened": 1}[s.progression]
-
-
-def test_reports_are_short_varied_and_both_affirm_and_deny(studies):
-    words = [normalise(s.report).split() for s in studies]
-    lengths = np.array([len(w) for w in words])
-    assert len({w for report in words for w in report}) >= 150
-    assert (lengths > 60).mean() < 0.02
-    assert {s.report.count(".") for s in studies} <= set(range(2, 9))
-    denied = Counter(
-        n for s in studies for n in ("effusion", "pneumothorax", "atelectasis") if f"no {n}" in s.report.lower()
-    )
-    assert min(denied.values()) > 30
 
 
 def test_table_is_valid_and_independent_of_n():
@@ -149,15 +188,36 @@ def test_cache_holds_the_films(tmp_path):
     assert np.array_equal(studies.read_image(studies.table.iloc[2]), phantom.study(5, 2).render(32))
 
 
-@pytest.mark.parametrize("options", [{"n": 0}, {"size": 8}, {"seed": -1}])
+@pytest.mark.parametrize("options", [{"n": 0}, {"size": 8}, {"size": 5000}, {"seed": -1}, {"n": "5"}, {"size": 64.5}])
 def test_bad_numbers_are_one_sentence(options):
-    with pytest.raises(DataError):
+    with pytest.raises(DataError, match=r"^The phantom needs whole numbers: .*\.$"):
         phantom.load(**{"n": 2, **options})
 
 
-def test_sentence_pairs_are_balanced_and_in_radnlis_fields():
-    pairs = phantom.sentence_pairs(300)
-    assert list(pairs.columns) == ["pair_id", "sentence1", "sentence2", "gold_label"]
-    assert set(pairs["gold_label"].value_counts()) == {100}
-    entailed = pairs[pairs["gold_label"] == "entailment"]
-    assert not entailed["sentence2"].str.contains(r"\bno\b").any()
+def test_one_study_is_a_table():
+    table = phantom.load(n=1, size=32).table
+    assert len(table) == 1
+    assert phantom.render(phantom.study(0, 0), 32).shape == (32, 32)
+    assert len(phantom.masks(phantom.study(0, 0), 32)) == len(table["findings"].iloc[0])
+    json.dumps(table["findings"].iloc[0])
+
+
+def test_the_table_comes_by_name_and_writes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    studies = load_studies("phantom", n=5, size=32, seed=1)
+    assert list(studies.table["image"])[:2] == ["phantom://1/0", "phantom://1/1"]
+    assert not list(tmp_path.iterdir())
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 2**40), st.integers(0, 10**6))
+def test_any_study_is_sound(seed, index):
+    s = phantom.study(seed, index)
+    assert s == phantom.study(seed, index)
+    assert 0 <= len(s.findings) <= 3
+    assert len({f.name for f in s.findings}) == len(s.findings)
+    for item in s.truth():
+        x0, y0, x1, y1 = item["box"]
+        assert 0 <= x0 < x1 <= 1
+        assert 0 <= y0 < y1 <= 1
+    assert s.render(32).dtype == np.uint8
