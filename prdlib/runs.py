@@ -308,7 +308,8 @@ class _Runner:
             record.update(status=status, seconds=round(seconds, 1), finished=now(), message=message)
             record["outputs"] = outputs_of(step, self.run_dir)
             del record["process"]
-            self._finish(step, f"{status:<9} {_clock(seconds)}" + (f"   {message[:150]}" if message else ""))
+            took = f"{_clock(seconds)} (expected {_clock(self._expected(key))})"
+            self._finish(step, f"{status:<9} {took}" + (f"   {message[:150]}" if message else ""))
 
     def _outcome(self, key: str, code: int) -> tuple[str, str]:
         path = self.run_dir / "log" / f"{key}.outcome.json"

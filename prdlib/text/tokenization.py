@@ -10,12 +10,15 @@ import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
+from prdlib.text.tagging import lexicon
+
 SPECIAL = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"]
 
 
 def train_wordpiece(reports: Iterable[str], vocabulary_size: int) -> PreTrainedTokenizerFast:
     """A WordPiece tokenizer of normalised ``reports``: their characters and their most frequent words, up to
-    ``vocabulary_size`` pieces; a rarer word falls into the longest known words and characters.
+    ``vocabulary_size`` pieces; a rarer word falls into the longest known words and characters. The antonyms of words
+    (lexicon.yaml), which replace them in perturbed copies, count as often as the words themselves.
 
     The trainer of ``tokenizers`` breaks ties by the order of a hash map, so two processes learn two vocabularies; here ties go
     by the alphabet, and the result is the same for any order of the reports, in any process.
@@ -24,6 +27,9 @@ def train_wordpiece(reports: Iterable[str], vocabulary_size: int) -> PreTrainedT
     counts = Counter(word for report in set(reports) for word in report.split())
     if not counts:
         raise ValueError("No words to learn a vocabulary from: give the normalised training reports.")
+    for word, antonym in lexicon()["antonyms"].items():  # a perturbed copy is not to stand out by broken words
+        if word in counts:
+            counts[antonym] = max(counts[antonym], counts[word])
     characters = sorted({character for word in counts for character in word})
     pieces = [*SPECIAL, *characters, *(f"##{c}" for c in characters)]
     words = sorted((w for w in counts if len(w) > 1), key=lambda w: (-counts[w], w))

@@ -83,3 +83,10 @@ def test_saved_and_loaded_tokenizer_is_the_same(tmp_path):
 def test_no_words_to_learn_from_is_an_error():
     with pytest.raises(ValueError, match="No words"):
         train_wordpiece(["", " "], 100)
+
+
+def test_antonyms_of_the_words_are_whole_words() -> None:
+    tokenizer = WordTokenizer(train_wordpiece(["small left effusion", "moderate effusion"], 200))
+    for word in ("large", "right", "negligible"):
+        assert len(tokenizer.pieces(word)) == 1, word
+    assert len(tokenizer.pieces("severe")) > 1  # neither in the reports nor the antonym of a word in them
