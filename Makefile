@@ -7,7 +7,7 @@ PY := $(VENV)/bin/python
 STAMP := $(VENV)/.installed
 DATA_OPTION = $(if $(DATA),--data "$(DATA)")
 
-.PHONY: run test lint unit quick nbval lab notebooks format clean
+.PHONY: run test lint unit quick nbval lab notebooks figures reference format clean
 
 run: $(STAMP)
 	$(PY) -m prdlib run --profile $(PROFILE) $(DATA_OPTION)
@@ -34,6 +34,23 @@ lab: $(STAMP)
 # Execute the committed notebooks again, in place, on the quick run.
 notebooks: quick
 	$(PY) tests/notebooks/refresh.py
+
+# The README's figure, from the newest quick run.
+figures: quick
+	cp papermill_runs/latest/figures/01_contact_sheet.png figures/contact_sheet.png
+	cp papermill_runs/latest/figures/01_contact_sheet.json figures/contact_sheet.json
+
+# Keep the numbers and score plots of the newest run in git (no image and no report): make run PROFILE=cpu, then this.
+REFERENCE := papermill_runs/reference/$(PROFILE)
+reference: $(STAMP)
+	@case "$$(readlink papermill_runs/latest)" in $(PROFILE)-*) ;; \
+	  *) echo "papermill_runs/latest is no $(PROFILE) run: 'make run PROFILE=$(PROFILE)' first"; exit 1;; esac
+	mkdir -p $(REFERENCE)
+	cd papermill_runs/latest && cp metrics/summary.csv metrics/03_scores.csv metrics/03_differences.csv metrics/04_pointing.csv \
+	  metrics/05_*.csv figures/03_*.png figures/03_*.json figures/04_pointing.* figures/05_*.png figures/05_*.json \
+	  ../reference/$(PROFILE)/
+	rm -f $(REFERENCE)/*.pdf
+	$(PY) tests/test_readme.py
 
 format: $(STAMP)
 	$(PY) -m ruff check --fix .

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,6 +31,13 @@ class Geometry:
         full = np.zeros(self._scaled(), dtype=np.float32)
         full[self.top : self.top + self.size, self.left : self.left + self.size] = values
         return np.asarray(Image.fromarray(full).resize((self.width, self.height), Image.Resampling.BILINEAR))
+
+    def box_in_square(self, box: Sequence[float]) -> list[float] | None:
+        """A box [x0, y0, x1, y1] in fractions of the image as fractions of the square; None when the crop cut it off."""
+        rows, columns = self._scaled()
+        x0, x1 = (min(max((x * columns - self.left) / self.size, 0.0), 1.0) for x in (box[0], box[2]))
+        y0, y1 = (min(max((y * rows - self.top) / self.size, 0.0), 1.0) for y in (box[1], box[3]))
+        return [round(v, 4) for v in (x0, y0, x1, y1)] if x1 > x0 and y1 > y0 else None
 
     def _scaled(self) -> tuple[int, int]:
         return max(self.size, round(self.height * self.scale)), max(self.size, round(self.width * self.scale))

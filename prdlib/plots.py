@@ -159,7 +159,8 @@ def scores(table: pd.DataFrame, title: str = "") -> Figure:
         axis.vlines(chance, i - 0.45, i + 0.45, color="black", ls=":", lw=1.2, label="chance" if i == 0 else None)
     axis.set_yticks(range(len(labels)), labels, fontsize=8)
     axis.set_ylim(len(labels) - 0.4, -0.6)
-    axis.set(xlabel="value, 95 % interval", title=title)
+    metrics = table["metric"].unique() if "metric" in table else ()
+    axis.set(xlabel=f"{metrics[0] if len(metrics) == 1 else 'share'}, 95 % interval", title=title)
     axis.grid(axis="x", color="#DDDDDD", lw=0.6)
     axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure

@@ -82,3 +82,11 @@ def test_a_spot_returns_to_where_it_was(shape):
 def test_png_bytes_lose_nothing(size, seed):
     image = np.random.default_rng(seed).integers(0, 256, (size, size)).astype(np.uint8)
     assert np.array_equal(decode_png(encode_png(image)), image)
+
+
+def test_boxes_follow_the_crop():
+    geometry = fit(100, 200, 50)  # scaled to 50 x 100, cropped to the middle columns 25 to 75
+    assert geometry.box_in_square([0.25, 0.0, 0.75, 1.0]) == [0.0, 0.0, 1.0, 1.0]
+    assert geometry.box_in_square([0.5, 0.2, 0.9, 0.4]) == [0.5, 0.2, 1.0, 0.4]
+    assert geometry.box_in_square([0.0, 0.0, 0.2, 1.0]) is None
+    assert fit(64, 64, 32).box_in_square([0.1, 0.2, 0.3, 0.4]) == [0.1, 0.2, 0.3, 0.4]

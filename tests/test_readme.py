@@ -1,15 +1,43 @@
-"""README: the settings table is the dataclasses', links and commands exist.
+"""README: the settings table is the dataclasses', the results are the reference runs', links and commands exist.
 
-``python tests/test_readme.py`` rewrites the table.
+``python tests/test_readme.py`` rewrites both tables.
 """
 
 import re
 from pathlib import Path
 
-from prdlib.config import reference
+import pandas as pd
+
+from prdlib.config import METHODS, reference
 
 ROOT = Path(__file__).parents[1]
 MARKS = "<!-- settings: generated from the dataclasses by tests/test_readme.py -->", "<!-- end of settings -->"
+
+RESULTS = "<!-- results: generated from papermill_runs/reference by tests/test_readme.py -->", "<!-- end of results -->"
+REFERENCE = ROOT / "papermill_runs" / "reference"
+
+
+def results_tables() -> str:
+    """One table per reference run: the ablation's summary, then the mean AUROC of the downstream tests."""
+    return "\n\n".join(results_table(folder) for folder in sorted(REFERENCE.iterdir()) if folder.is_dir())
+
+
+def results_table(folder: Path) -> str:
+    summary = pd.read_csv(folder / "summary.csv", dtype=str)
+    methods = [m for m in METHODS if m in summary]
+    rows = [f"**Profile {folder.name}** ([all tables and plots](papermill_runs/reference/{folder.name}))", ""]
+    rows += ["| test | chance | n | seeds | " + " | ".join(methods) + " |", "|---" * (4 + len(methods)) + "|"]
+    for _, row in summary.iterrows():
+        rows.append("| " + " | ".join(row[["metric", "chance", "n", "seeds", *methods]]) + " |")
+    for name in ("zero_shot", "linear_probe"):
+        table = pd.read_csv(folder / f"05_{name}.csv")
+        mean = table[table["label"] == "mean"].set_index("series")
+        cells = [f"{r.value:.3f} [{r.ci_low:.3f}, {r.ci_high:.3f}]" for r in (mean.loc[m] for m in methods)]
+        title = name.replace("_", " ") + f" AUROC, mean of {table['label'].nunique() - 1} labels"
+        if "untrained" in mean.index:
+            title += f" (untrained {mean.loc['untrained', 'value']:.3f})"
+        rows.append(f"| {title} | 0.5 | {int(mean['n'].iloc[0])} | 1 | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
 
 
 def settings_table() -> str:
@@ -21,12 +49,16 @@ def settings_table() -> str:
     return "\n".join(rows)
 
 
-def between(text: str) -> str:
-    return text.split(MARKS[0])[1].split(MARKS[1])[0].strip()
+def between(marks: tuple[str, str]) -> str:
+    return (ROOT / "README.md").read_text().split(marks[0])[1].split(marks[1])[0].strip()
 
 
 def test_settings_table_is_the_dataclasses():
-    assert between((ROOT / "README.md").read_text()) == settings_table()
+    assert between(MARKS) == settings_table()
+
+
+def test_results_are_those_of_the_reference_runs():
+    assert between(RESULTS) == results_tables()
 
 
 def test_links_inside_the_project_exist():
@@ -41,8 +73,7 @@ def test_make_targets_that_are_named_exist():
 
 
 if __name__ == "__main__":
-    path = ROOT / "README.md"
-    text = path.read_text()
-    path.write_text(
-        text.replace(text[text.index(MARKS[0]) : text.index(MARKS[1])], f"{MARKS[0]}\n{settings_table()}\n")
-    )
+    text = (ROOT / "README.md").read_text()
+    for (start, end), table in ((MARKS, settings_table()), (RESULTS, results_tables())):
+        text = text.replace(text[text.index(start) : text.index(end)], f"{start}\n{table}\n")
+    (ROOT / "README.md").write_text(text)

@@ -32,11 +32,11 @@ from datasets import (
 from filelock import FileLock
 
 from prdlib.data.studies import LABEL_PREFIX, SPLITS, DataError, Studies
-from prdlib.images import ImageError, encode_png, resize
+from prdlib.images import Geometry, ImageError, encode_png, fit, resize
 from prdlib.repro import hash_json, write_atomic, write_json
 from prdlib.text import TaggedReport, tag
 
-FORMAT = 1  # raise it when the prepared form changes: old folders are then made anew
+FORMAT = 2  # raise it when the prepared form changes: old folders are then made anew
 SHARD = 500
 OURS = {"prepared.json", "dropped.csv", "data", "shards", "started.json", ".lock"}
 INTEGERS = Sequence(Value("int32"))
@@ -191,6 +191,12 @@ def tagged_report(row: Mapping[str, Any]) -> TaggedReport:
     )
 
 
+def _in_square(finding: Mapping[str, Any], geometry: Geometry) -> dict[str, Any]:
+    """A finding with its box in fractions of the prepared square instead of the image."""
+    box = finding.get("box")
+    return {**finding, "box": geometry.box_in_square(box)} if box is not None else dict(finding)
+
+
 def _shard(studies: Studies, rows: pd.DataFrame, tagged: Mapping[str, TaggedReport], folder: Path, size: int) -> Path:
     if folder.is_dir():
         return folder
@@ -200,15 +206,17 @@ def _shard(studies: Studies, rows: pd.DataFrame, tagged: Mapping[str, TaggedRepo
     kept, drops = [], []
     for row in rows.to_dict("records"):
         try:
-            image = encode_png(resize(studies.read_image(row), size))
+            pixels = studies.read_image(row)
+            image = encode_png(resize(pixels, size))
         except ImageError as error:
             drops.append({"item": Path(str(row["image"])).name, "reason": "image cannot be read", "where": str(error)})
             continue
         report = asdict(tagged[row["report"]])
         del report["text"]
         plain = {name: row[name] for name in ("study_id", "patient_id", "view", "report", "report_group", "split")}
+        findings = [_in_square(finding, fit(*pixels.shape, size)) for finding in row["findings"]]
         kept.append({**plain, **report, "labels": [row[c] for c in labels], "image": image,
-                     "findings": json.dumps(row["findings"])})  # fmt: skip
+                     "findings": json.dumps(findings)})  # fmt: skip
     if kept:  # an empty table cannot be loaded again
         columns = {name: [row[name] for row in kept] for name in FEATURES}
         Dataset.from_dict(columns, features=FEATURES).save_to_disk(str(temporary / "rows"))

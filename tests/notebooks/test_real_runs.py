@@ -1,0 +1,81 @@
+"""The real notebooks on a few phantoms: by hand with papermill, and under a runner that is killed again and again."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import pandas as pd
+import psutil
+import pytest
+import yaml
+
+from prdlib.repro import generator, project_root
+from prdlib.runs import status_table
+
+SMALL = {
+    "methods": ["prd"],
+    "data": {"n_studies": 120, "image_size": 32, "word_limit": 40},
+    "model": {"image_width": 4, "text_width": 32, "text_layers": 1, "projection_dim": 16, "local_dim": 16},
+    "training": {"epochs": 3, "batch_size": 16},
+    "evaluation": {"bootstrap": 100},
+}
+KILLS = 3
+
+
+@pytest.mark.parametrize("place", [".", "notebooks"])
+def test_papermill_by_hand(place: str, tmp_path: Path) -> None:
+    folder = project_root() / place
+    notebook = os.path.relpath(project_root() / "notebooks" / "02_pretraining.ipynb", folder)
+    settings = yaml.safe_dump({"settings": SMALL, "run_dir": str(tmp_path / "run")})
+    command = [sys.executable, "-m", "papermill", notebook, str(tmp_path / "out.ipynb")]
+    options = ["-p", "method", "prd", "-p", "seed", "1", "-y", settings, "--no-progress-bar"]
+    done = subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert (tmp_path / "run" / "checkpoints" / "prd-seed1" / "model.safetensors").is_file()
+    last = nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[-1]
+    assert "5-option" in last.outputs[-1]["data"]["text/plain"]
+
+
+def start(output: Path) -> subprocess.Popen:
+    code = f"from prdlib.runs import run_pipeline; run_pipeline('quick', {SMALL!r}, output={str(output)!r})"
+    return subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def descendants(process: subprocess.Popen) -> list[psutil.Process]:
+    try:
+        return psutil.Process(process.pid).children(recursive=True)
+    except psutil.NoSuchProcess:
+        return []
+
+
+def test_a_killed_runner_ends_with_the_same_metrics(tmp_path: Path) -> None:
+    whole, killed = tmp_path / "whole" / "run", tmp_path / "killed" / "run"
+    begun = time.monotonic()
+    first = start(whole)
+    output, _ = first.communicate()
+    seconds = time.monotonic() - begun
+    assert first.returncode == 0, output
+    for wait in generator(0, "kills").uniform(0.15, 0.6, KILLS) * seconds:
+        runner = start(killed)
+        try:
+            runner.wait(wait)
+        except subprocess.TimeoutExpired:
+            below = descendants(runner)
+            os.kill(runner.pid, signal.SIGKILL)
+            runner.communicate()
+            psutil.wait_procs(below, timeout=30)
+            assert not [p for p in below if p.is_running() and p.status() != psutil.STATUS_ZOMBIE], (
+                "a step outlived its runner"
+            )
+            if (killed / "run.json").is_file():
+                assert "running" not in set(status_table(killed)["status"])
+    last = start(killed)
+    output, _ = last.communicate()
+    assert last.returncode == 0, output
+    assert set(status_table(killed)["status"]) == {"succeeded"}
+    for table in ("summary", "04_pointing", "05_linear_probe", "05_zero_shot"):
+        pd.testing.assert_frame_equal(*(pd.read_csv(run / "metrics" / f"{table}.csv") for run in (whole, killed)))
