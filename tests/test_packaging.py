@@ -27,7 +27,10 @@ def pinned(lines):
 def direct_dependencies():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    return pinned(project["dependencies"] + [d for name, group in extras.items() if name not in ("wandb", "browser") for d in group])
+    return pinned(
+        project["dependencies"]
+        + [d for name, group in extras.items() if name not in ("wandb", "browser") for d in group]
+    )
 
 
 def test_every_direct_dependency_is_pinned_in_pyproject():
