@@ -82,7 +82,8 @@ def report_and_label_distributions(lengths: Mapping[str, Sequence[int]], labels:
     figure = Figure(figsize=(10, 0.28 * max(len(labels), 10) + 0.9), layout="constrained")
     left, right = figure.subplots(1, 2, width_ratios=(1, 1.2))
     longest = max(max(v) for v in lengths.values())
-    bins = np.linspace(0, longest + 1, 30)
+    width = max(1, round(longest / 25))  # whole words, or the bars would alternate between one word and two
+    bins = np.arange(0, longest + 1 + width, width) - 0.5
     for (split, values), colour in zip(lengths.items(), (BLUE, ORANGE, GREEN), strict=False):
         weights = np.full(len(values), 100 / len(values))
         left.hist(
@@ -99,9 +100,10 @@ def report_and_label_distributions(lengths: Mapping[str, Sequence[int]], labels:
         right.barh(range(len(labels)), values, left=start, color=colour, label=column)
         start += values
     right.set_yticks(range(len(labels)), labels.index, fontsize=8)
-    right.set(xlabel="studies (%)", title="Labels (the rest: not mentioned)", xlim=(0, 100))
+    right.set(xlabel="studies (%)", xlim=(0, 100))
+    right.set_title("Labels" if np.all(start > 99.5) else "Labels (white: not mentioned)", pad=22)
     right.invert_yaxis()
-    right.legend(fontsize=8, frameon=False, loc="lower right")
+    right.legend(fontsize=8, frameon=False, loc="lower center", bbox_to_anchor=(0.5, 0.99), ncol=3)
     return figure
 
 
