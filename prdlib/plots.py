@@ -45,7 +45,7 @@ def contact_sheet(images: np.ndarray, titles: Sequence[str], columns: int = 6) -
 
 
 def perturbation_sheet(original: Sequence[str], copies: Mapping[str, Sequence[str]], width: int = 104) -> Figure:
-    """An original and its perturbed copies as text; words that left their place are coloured, changed words underlined."""
+    """An original and its perturbed copies as text; words at another place, and words that the original lacks, are coloured."""
     blocks = {"original": list(original), **{name: list(words) for name, words in copies.items()}}
     known = Counter(original)
     lines: list[list[tuple[int, str, str, bool]]] = []
@@ -61,7 +61,7 @@ def perturbation_sheet(original: Sequence[str], copies: Mapping[str, Sequence[st
             line.append((place, word, colour, False))
             place += len(word) + 1
         lines += [line, []]
-    figure = Figure(figsize=(10, 0.165 * len(lines) + 0.3), layout="constrained")
+    figure = Figure(figsize=(0.0685 * width, 0.165 * len(lines) + 0.3), layout="constrained")
     axis = figure.subplots()
     axis.set(xlim=(0, width), ylim=(len(lines) + 0.5, -0.5))
     axis.axis("off")
@@ -69,7 +69,7 @@ def perturbation_sheet(original: Sequence[str], copies: Mapping[str, Sequence[st
         for place, word, colour, bold in line:
             axis.text(place, row, word, color=colour, family="monospace", fontsize=8, weight="bold" if bold else None)
     axis.set_title(
-        "red: the word stands at another place than in the original; purple: a word the original lacks", fontsize=8
+        "orange: the word stands at another place than in the original; purple: a word the original lacks", fontsize=8
     )
     return figure
 
