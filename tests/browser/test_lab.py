@@ -78,4 +78,4 @@ def test_run_all_in_jupyterlab(lab: str, tmp_path: Path) -> None:
     outputs = [output for cell in cells for output in cell["outputs"]]
     assert not [output for output in outputs if output["output_type"] == "error"]
     assert [output for output in outputs if "image/png" in output.get("data", {})]
-    assert "train" in str(cells[-1]["outputs"])
+    assert "Support Devices" in str(cells[-1]["outputs"])
