@@ -150,6 +150,8 @@ def run_pipeline(
     folder = Path(notebooks) if notebooks else repro.project_root() / "notebooks"
     run_dir = Path(output).resolve() if output else default_run_dir(config)
     data = str(Path(data).expanduser().resolve()) if data else ""
+    if config.data.name != "phantom":
+        _check_folder(config.data.name, data or config.data.directory)
     steps = plan(config, folder.resolve(), run_dir, settings, data)
     check_parameters(steps)
     again = _again(steps, start_from)
@@ -159,6 +161,13 @@ def run_pipeline(
     if not output:
         _point_latest(run_dir)
     return RunReport(run_dir, statuses, time.monotonic() - started)
+
+
+def _check_folder(name: str, folder: str) -> None:
+    if not folder:
+        raise RunError(f"Data {name} need their folder: --data /path/to/{name} (make run ... DATA=/path/to/{name}).")
+    if not Path(folder).is_dir():
+        raise RunError(f"No folder {folder!r}: give the folder of {name} as downloaded (--data, or DATA= with make).")
 
 
 def _again(steps: list[Step], start_from: str | None) -> set[str]:

@@ -38,3 +38,9 @@ def test_wrong_input_is_one_sentence_and_exit_code_2(arguments, message, capsys,
 def test_settings_lists_every_setting(capsys):
     assert main(["settings"]) == 0
     assert "objective.discrimination_weight" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("data", [[], ["--data", "nowhere"]])
+def test_missing_data_are_told_before_anything_runs(data, capsys):
+    assert main(["run", "--profile", "openi", *data]) == 2
+    assert "--data" in capsys.readouterr().err

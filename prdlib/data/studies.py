@@ -56,9 +56,11 @@ class Studies:
         if missing:
             raise DataError(f"The table of {self.name!r} has no column {missing[0]!r}: a reader must fill {COLUMNS}.")
         if self.table.empty:
-            raise DataError(
-                f"No usable study in {self.name!r}: {self.drop_counts().to_dict('records') or 'it is empty'}."
-            )
+            reasons = [
+                f"{row.reason} ({row.count_})"
+                for row in self.drop_counts().rename(columns={"count": "count_"}).itertuples()
+            ]
+            raise DataError(f"No usable study in {self.name!r}: {', '.join(reasons) or 'it is empty'}.")
         patients = self.table.groupby("patient_id")["split"].nunique()
         if (patients > 1).any():
             raise DataError(
