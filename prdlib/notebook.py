@@ -104,12 +104,13 @@ class Run:
     def phrase_maps(
         self, model: PRDModel, data: EvaluationData, phrases: Sequence[grounding.Phrase], row: int
     ) -> tuple[np.ndarray, np.ndarray, list[str], list[list[float]]]:
-        """What :func:`prdlib.plots.word_maps` draws of a study: image, one map per phrase, the phrases, the true boxes."""
+        """What :func:`prdlib.plots.word_maps` draws of a study: image, one map per phrase, the phrases, their true boxes."""
         shown = grounding.shown_phrases(row, phrases, data.tagged[row].tags)
         image, words = data.images[row : row + 1], data.words[row]
         attention, side = grounding.word_region_maps(model, image, [words])
         maps = grounding.phrase_maps(attention, side, [p._replace(row=0) for p in shown], image.shape[-1])
-        return image[0], maps, [" ".join(words[i] for i in p.words) for p in shown], self.boxes(data, row)
+        boxes = [list(p.box) for p in shown if any(p.box)]
+        return image[0], maps, [" ".join(words[i] for i in p.first_mention) for p in shown], boxes
 
     def keep(self, table: pd.DataFrame, name: str, decimals: int = 3) -> pd.DataFrame:
         """Write ``table`` to metrics/<name>.csv and .json, in full; return it rounded, to be shown."""

@@ -208,13 +208,16 @@ def method_scores(table: pd.DataFrame) -> Figure:
 def word_maps(
     image: np.ndarray, maps: np.ndarray, words: Sequence[str], boxes: Sequence[Sequence[float]] = (), title: str = ""
 ) -> Figure:
-    """One image [S, S] and a map [S, S] per word over it, on one shared scale; true boxes (fractions) in orange."""
+    """One image [S, S] and a map [S, S] per word over it, on one shared scale, with that word's true box in orange.
+
+    boxes: one per word, in fractions of the image; empty when the collection has none. The first panel shows all of them.
+    """
     figure, axes = _grid(1, len(words) + 1, 1.9, 2.5)
     low, top = float(maps.min()), float(maps.max())
     _draw(axes[0, 0], image, boxes)
     axes[0, 0].set_title(title or "image, true box", fontsize=8)
-    for axis, values, word in zip(axes[0, 1:], maps, words, strict=True):
-        _draw(axis, image, boxes)
+    for i, (axis, values, word) in enumerate(zip(axes[0, 1:], maps, words, strict=True)):
+        _draw(axis, image, boxes[i : i + 1])
         shown = axis.imshow(values, cmap="viridis", vmin=low, vmax=top, alpha=0.5, extent=(0, 1, 1, 0))
         axis.set_title(fill(word, 20), fontsize=8)
     bar = figure.colorbar(shown, ax=axes[0, -1], shrink=0.75)

@@ -29,7 +29,7 @@ FIGURES = {
     "curves": lambda: plots.learning_curves(HISTORY),
     "scores": lambda: plots.scores(SCORES, "title"),
     "methods": lambda: plots.method_scores(SEEDS),
-    "words": lambda: plots.word_maps(np.zeros((8, 8), np.uint8), MAPS, ["left", "effusion"], [[0, 0, 0.5, 0.5]]),
+    "words": lambda: plots.word_maps(np.zeros((8, 8), np.uint8), MAPS, ["left", "effusion"], [[0, 0, 0.5, 0.5]] * 2),
     "maps": lambda: plots.attribution_maps(np.zeros((8, 8), np.uint8), {"zero": np.zeros((8, 8))}),
     "word attribution": lambda: plots.word_attributions({"original": (["a", "b"], np.array([0.1, -0.2]))}),
 }  # fmt: skip

@@ -26,6 +26,11 @@ class Phrase(NamedTuple):
     words: tuple[int, ...]
     box: tuple[float, float, float, float]
 
+    @property
+    def first_mention(self) -> tuple[int, ...]:
+        """Positions of the words of the full statement, without those of later sentences that name the finding again."""
+        return tuple(w for i, w in enumerate(self.words) if w == self.words[0] + i)
+
 
 def phrases(findings: Sequence[Sequence[dict]], offsets: Sequence[Sequence[tuple[int, int]]]) -> list[Phrase]:
     """Findings that have a box and whose words lie inside the word limit.

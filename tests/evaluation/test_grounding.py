@@ -62,3 +62,8 @@ def test_controls_come_with_every_score(tiny_config, tiny_data):
     attention, side = grounding.word_region_maps(model, data.images[:3], data.words[:3])
     assert side == 2
     assert np.allclose(attention[0, 0].sum(), 1, atol=1e-5)
+
+
+def test_the_first_mention_ends_where_the_words_do():
+    assert grounding.Phrase(0, "Edema", (3, 4, 5, 9, 10), (0.0, 0.0, 1.0, 1.0)).first_mention == (3, 4, 5)
+    assert grounding.Phrase(0, "Edema", (7,), (0.0, 0.0, 1.0, 1.0)).first_mention == (7,)
