@@ -75,6 +75,8 @@ class ModelConfig:
     text_layers: int = setting(2, "small_bert: transformer blocks", low=1, high=24)
     text_width: int = setting(96, "small_bert: hidden width (a multiple of 32)", low=32, high=1024)
     vocabulary_size: int = setting(2500, "small_bert: pieces of the WordPiece vocabulary", low=50)
+    text_pooling: str = setting("auto", "a report's state: mean over its pieces, or the first token's; auto: mean for "
+                                "small_bert, first for published encoders", choices=("auto", "mean", "first"))  # fmt: skip
     projection_dim: int = setting(128, "D, the global image-report space", low=2)
     local_dim: int = setting(128, "D_l, the region-word space", low=2)
     dropout: float = setting(0.1, "dropout of small_bert", low=0.0, high=0.9)

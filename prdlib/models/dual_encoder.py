@@ -44,6 +44,7 @@ class PRDConfig(PreTrainedConfig):
         image_width: int = 16,
         image_size: int = 96,
         text_encoder: Mapping[str, Any] | None = None,
+        text_pooling: str = "mean",
         text_projection: str = "linear",
         projection_dim: int = 128,
         local_dim: int = 128,
@@ -57,6 +58,7 @@ class PRDConfig(PreTrainedConfig):
         self.image_width = image_width
         self.image_size = image_size
         self.text_encoder = dict(text_encoder or small_bert_config(2, 128, 2500, 128, 0.1).to_dict())
+        self.text_pooling = text_pooling
         self.text_projection = text_projection
         self.projection_dim = projection_dim
         self.local_dim = local_dim
@@ -163,7 +165,10 @@ class PRDModel(PreTrainedModel):
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
 
     def text_features(self, tokens: Mapping[str, Tensor], words: bool = False) -> tuple[Tensor, Tensor | None]:
-        """(first token's last state [N, H], sum of the last four layers [N, L, H] if ``words``), before the projections."""
+        """(a report's state [N, H], sum of the last four layers [N, L, H] if ``words``), before the projections.
+
+        A report's state is the mean of the last layer over its pieces, or the first token's: ``config.text_pooling``.
+        """
         output = self.text_encoder(
             input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], output_hidden_states=words
         )
@@ -171,7 +176,10 @@ class PRDModel(PreTrainedModel):
         if words:
             layers = output.hidden_states[1:][-LAST_LAYERS:]
             states = torch.stack(layers).sum(dim=0)
-        return output.last_hidden_state[:, 0], states
+        if self.config.text_pooling == "first":
+            return output.last_hidden_state[:, 0], states
+        mask = tokens["attention_mask"][..., None].float()
+        return (output.last_hidden_state.float() * mask).sum(dim=1) / mask.sum(dim=1), states
 
     def encode_reports(self, reports: Sequence[str | Sequence[str]] | Mapping[str, Tensor]) -> Tensor:
         """report_embeds [N, D], L2-normalised, float32. reports: strings, word lists, or tokens of :meth:`tokenise`."""
@@ -220,10 +228,10 @@ class PRDModel(PreTrainedModel):
         for start in range(0, len(input_ids), chunk):
             rows = slice(start, start + chunk)
             length = int(attention_mask[rows].sum(dim=1).max())
-            first, hidden = self.text_features(
+            state, hidden = self.text_features(
                 {"input_ids": input_ids[rows, :length], "attention_mask": attention_mask[rows, :length]}, words=local
             )
-            pooled.append(first)
+            pooled.append(state)
             if local:
                 states.append(nn.functional.pad(hidden, (0, 0, 0, input_ids.shape[1] - length)))
         text_embeds = normalize(self.text_projection(torch.cat(pooled)).float(), dim=-1)
@@ -286,6 +294,9 @@ def build_model(
     else:
         text_config = read_text_config(settings.text_encoder)
         tokenizer = _published_tokenizer(settings.text_encoder)
+    text_pooling = settings.text_pooling
+    if text_pooling == "auto":  # the mean learns faster from scratch; published encoders know their first token
+        text_pooling = "mean" if settings.text_encoder == "small_bert" else "first"
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = PRDModel(
@@ -294,6 +305,7 @@ def build_model(
                 image_width=settings.image_width,
                 image_size=config.data.image_size,
                 text_encoder=text_config.to_dict(),
+                text_pooling=text_pooling,
                 projection_dim=settings.projection_dim,
                 local_dim=settings.local_dim,
                 word_limit=config.data.word_limit,

@@ -16,7 +16,7 @@ A dual encoder of chest radiographs and reports, pre-trained with prdlib (pertur
 | | |
 |---|---|
 | image encoder | {image_encoder}, {image_size} x {image_size} px, grey |
-| text encoder | {text_type}, {text_layers} layers of width {text_width}, first {word_limit} words of a report |
+| text encoder | {text_type}, {text_layers} layers of width {text_width}, {text_pooling}, first {word_limit} words |
 | shared spaces | global {projection_dim}, region-word {local_dim} |
 | training data | {data} |
 | method | {method}: {weights} |
@@ -46,6 +46,7 @@ def model_card(config: Any) -> str:
         image_encoder=config.image_encoder,
         image_size=config.image_size,
         text_type=text.get("model_type", "encoder"),
+        text_pooling={"mean": "mean of the pieces", "first": "first token"}[config.text_pooling],
         text_layers=text.get("num_hidden_layers", "?"),
         text_width=text.get("hidden_size", "?"),
         word_limit=config.word_limit,

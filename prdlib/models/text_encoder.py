@@ -29,7 +29,7 @@ def small_bert_config(layers: int, width: int, vocabulary_size: int, positions: 
 
 
 def build_text_encoder(text_config: PreTrainedConfig | dict[str, Any]) -> PreTrainedModel:
-    """An encoder with random weights from its configuration (no pooling layer: the first token's state is used)."""
+    """An encoder with random weights from its configuration (without BERT's pooling layer)."""
     if isinstance(text_config, dict):
         settings = {k: v for k, v in text_config.items() if k != "model_type"}
         text_config = AutoConfig.for_model(text_config["model_type"], **settings)

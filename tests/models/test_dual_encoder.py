@@ -1,6 +1,7 @@
 """Shapes, masks, saving, loading of published weights."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,6 +65,18 @@ def test_case_punctuation_and_padding_change_nothing(model):
     alone = model.encode_reports(["Small LEFT pleural effusion."])
     torch.testing.assert_close(alone, model.encode_reports(REPORTS)[:1], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(alone, model.encode_reports([REPORTS[0].split()]))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pooling", ["mean", "first"])
+def test_a_report_is_the_mean_of_its_own_pieces_or_its_first_token(tiny_config, pooling):
+    config = replace(tiny_config, model=replace(tiny_config.model, text_pooling=pooling))
+    model = build_model(config, 0, REPORTS)[0].eval()
+    tokens = model.tokenise(REPORTS)
+    states = model.text_encoder(tokens["input_ids"], attention_mask=tokens["attention_mask"]).last_hidden_state
+    for i, length in enumerate(tokens["attention_mask"].sum(dim=1)):
+        expected = states[i, :length].mean(dim=0) if pooling == "mean" else states[i, 0]
+        torch.testing.assert_close(model.text_features(tokens)[0][i], expected)
 
 
 @torch.no_grad()
@@ -177,6 +190,7 @@ def test_cxr_bert_is_loaded_without_remote_code(tmp_path):
     )
     assert torch.equal(model.text_projection.dense_to_output.weight, head.dense_to_output.weight)
     assert keys["text"]["unexpected"] == ["cls.predictions.bias"]
+    assert model.config.text_pooling == "first"
     model.save_pretrained(tmp_path / "saved")
     again = PRDModel.from_pretrained(tmp_path / "saved").eval()
     with torch.no_grad():
