@@ -20,7 +20,8 @@ class WeightsError(ValueError):
 
 
 class NarrowResNet(nn.Module):
-    """ResNet-18 with ``width`` instead of 64 first channels and a single 3 x 3 stem at stride 2, for CPUs.
+    """ResNet-18 with ``width`` instead of 64 first channels, for CPUs: a 3 x 3 stem with max pooling, and a last stage
+    without stride, so that regions, Grad-CAM and the pooled vector share one map at stride 16.
 
     [B, 1, S, S] -> (pooled [B, 8 width], regions [B, 8 width, S / 16, S / 16]).
     """
@@ -28,14 +29,16 @@ class NarrowResNet(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         self.stem = nn.Sequential(
-            nn.Conv2d(1, width, 3, stride=2, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)
+            nn.Conv2d(1, width, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(inplace=True),
+            nn.MaxPool2d(3, stride=2, padding=1),
         )
         stages, channels = [], width
-        for level in range(4):
+        for level, stride in enumerate((1, 2, 2, 1)):
             planes = width * 2**level
-            stride = 1 if level == 0 else 2
             skip = None
-            if stride != 1:
+            if channels != planes:
                 skip = nn.Sequential(nn.Conv2d(channels, planes, 1, stride, bias=False), nn.BatchNorm2d(planes))
             stages += [BasicBlock(channels, planes, stride, skip), BasicBlock(planes, planes)]
             channels = planes
