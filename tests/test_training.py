@@ -1,5 +1,6 @@
 """Training learns, stops on NaN, and a killed run ends with the weights of one that was not."""
 
+from copy import deepcopy
 from dataclasses import replace
 
 import numpy as np
@@ -131,7 +132,7 @@ def test_one_study_cannot_be_trained_on(tiny_config, tiny_data, tmp_path):
 
 
 def test_scales_stay_below_100(whole):
-    model = whole.model
+    model = deepcopy(whole.model)
     with torch.no_grad():
         model.logit_scale.fill_(9.0)
         assert np.isclose(model.scales()[0].item(), 100.0)
@@ -142,3 +143,17 @@ def test_a_folder_with_other_files_is_refused_and_kept(tiny_config, tiny_data, t
     with pytest.raises(DataError, match="no training"):
         fit(tiny_config, "clip", 0, tiny_data, tmp_path, report=None)
     assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_tensorboard_gets_every_epoch_and_changes_no_weight(tiny_config, tiny_data, tmp_path, whole):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    config = replace(tiny_config, training=replace(tiny_config.training, report_to="tensorboard"))
+    logged = fit(config, "prd", 0, tiny_data, tmp_path, "d", report=None)
+    events = EventAccumulator(str(tmp_path / "tensorboard")).Reload()
+    names = [tag for tag in events.Tags()["scalars"] if tag.endswith("contrastive")]
+    assert len(names) == 1
+    values = [event.value for event in events.Scalars(names[0])]
+    np.testing.assert_allclose(values, logged.history["contrastive"], rtol=1e-5)
+    one, two = weights(whole.model), weights(logged.model)
+    assert all(torch.equal(one[name], two[name]) for name in one)
