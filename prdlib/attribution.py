@@ -11,12 +11,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 import torch
 from captum._utils.gradient import compute_layer_gradients_and_eval
-from captum.attr import LayerGradCam, LayerIntegratedGradients
+from captum.attr import IntegratedGradients, LayerGradCam, LayerIntegratedGradients
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from prdlib.evaluation.grounding import POINTING_COLUMNS, Phrase, pointing_table
 from prdlib.models import PRDModel
 from prdlib.models.text_encoder import merge_pieces
 
@@ -105,3 +107,57 @@ def integrated_gradients(
         "similarity of the pair",
         delta.detach().float().cpu().numpy(),
     )
+
+
+def phrase_gradients(
+    model: PRDModel, images: np.ndarray, texts: Sequence[Sequence[str]], steps: int = 16, cell: int = 16
+) -> np.ndarray:
+    """Integrated Gradients of <v_i, u_i> over pixels alone, from a black image, summed over cells of ``cell`` pixels.
+
+    images: uint8 [N, S, S]; texts: N word lists; steps: points of the path. Returns [N, S, S]: the cells' means, enlarged as
+    word-to-region maps are, so that both kinds of maps point with the same resolution.
+    """
+    model.eval()
+    pixels = model.prepare_images(torch.from_numpy(images))
+    with torch.no_grad():
+        embeds = model.encode_reports(texts)
+
+    def similarity(values: Tensor, text: Tensor) -> Tensor:
+        return (model.encode_images(values) * text).sum(dim=1)
+
+    values = IntegratedGradients(similarity).attribute(
+        pixels, torch.zeros_like(pixels), additional_forward_args=(embeds,), n_steps=steps, internal_batch_size=256
+    )
+    cells = interpolate(values.detach().float(), size=images.shape[-1] // cell, mode="area")
+    return interpolate(cells, size=images.shape[-2:], mode="bilinear", align_corners=False)[:, 0].cpu().numpy()
+
+
+def attribution_pointing(
+    model: PRDModel,
+    images: np.ndarray,
+    reports: Sequence[Sequence[str]],
+    blind_image: np.ndarray,
+    items: Sequence[Phrase],
+    resamples: int = 1000,
+    batch_size: int = 64,
+) -> pd.DataFrame:
+    """Pointing by Grad-CAM and by Integrated Gradients, each with the study's image and, as a control, the mean image.
+
+    The target is the similarity of the image and the phrase alone ("small left pleural effusion"), since a map for the whole
+    report cannot point to one finding. images: uint8 [N, S, S]; reports: N word lists; blind_image: uint8 [S, S]; items: see
+    :func:`prdlib.evaluation.grounding.phrases`. Columns of :func:`prdlib.evaluation.grounding.pointing_table`.
+    """
+    if not items:
+        return pd.DataFrame(columns=POINTING_COLUMNS)
+    seen = images[[p.row for p in items]]
+    texts = [[reports[p.row][w] for w in p.first_mention] for p in items]
+    methods = {
+        "Grad-CAM": lambda *pairs: grad_cam(model, *pairs).maps,
+        "Integrated Gradients": lambda *pairs: phrase_gradients(model, *pairs),
+    }
+    maps = {}
+    for name, method in methods.items():
+        for source, pixels in (("image", seen), ("mean image", np.broadcast_to(blind_image, seen.shape).copy())):
+            parts = [slice(i, i + batch_size) for i in range(0, len(items), batch_size)]
+            maps[f"{name}, {source}"] = np.concatenate([method(pixels[part], texts[part]) for part in parts])
+    return pointing_table(maps, items, resamples)

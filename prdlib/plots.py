@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.ticker import MaxNLocator
 
 from prdlib.repro import write_json
 
@@ -114,7 +115,8 @@ def learning_curves(histories: Mapping[str, Sequence[pd.DataFrame]] | pd.DataFra
     """
     if isinstance(histories, pd.DataFrame):
         methods = dict(tuple(histories.groupby("method", sort=False)))
-        histories = {m: [t for _, t in rows.dropna(axis=1, how="all").groupby("seed")] for m, rows in methods.items()}
+        order = [m for m in METHOD_NAMES if m in methods]
+        histories = {m: [t for _, t in methods[m].dropna(axis=1, how="all").groupby("seed")] for m in order}
     panels = {
         "contrastive": "global loss (nats)",
         "discrimination": "discrimination loss (nats)",
@@ -134,6 +136,7 @@ def learning_curves(histories: Mapping[str, Sequence[pd.DataFrame]] | pd.DataFra
         if key == "validation_structure":
             axis.axhline(0.2, color="black", ls=":", lw=1, label="chance")
         axis.set_xlabel("epoch", fontsize=8)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axis.set_title(panels[key], fontsize=9)
         axis.tick_params(labelsize=8)
         axis.set_ylim(bottom=0)
@@ -142,7 +145,16 @@ def learning_curves(histories: Mapping[str, Sequence[pd.DataFrame]] | pd.DataFra
 
 
 def scores(table: pd.DataFrame, title: str = "") -> Figure:
-    """Any tidy table as a dot plot: columns label, value, ci_low, ci_high, chance, and optionally series (colour)."""
+    """Any tidy table as a dot plot: columns label, value, ci_low, ci_high, chance, and optionally series (colour).
+
+    An empty table is drawn as the sentence that nothing could be scored.
+    """
+    if table.empty:
+        figure = Figure(figsize=(7.2, 0.9), layout="constrained")
+        figure.text(
+            0.5, 0.5, f"{title}: nothing to score in these data (no true boxes or no labels)", ha="center", fontsize=9
+        )
+        return figure
     labels = list(dict.fromkeys(table["label"]))
     series = list(dict.fromkeys(table["series"])) if "series" in table else [None]
     figure = Figure(figsize=(7.2, 0.105 * len(labels) * (len(series) + 1) + 1.2), layout="constrained")

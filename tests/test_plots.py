@@ -51,6 +51,18 @@ def test_chance_is_drawn_and_named():
     assert {"CLIP", "PRD"} <= set(labels)
 
 
+def test_nothing_to_score_is_said_in_words():
+    figure = plots.scores(SCORES.iloc[:0], "Pointing game")
+    assert "nothing to score" in figure.texts[0].get_text()
+
+
+def test_curves_name_methods_in_the_order_of_the_ablation_at_whole_epochs():
+    table = pd.concat([HISTORY.assign(method=method) for method in ("prd", "clip")])
+    axis = plots.learning_curves(table).axes[-1]
+    assert axis.get_legend_handles_labels()[1][:2] == ["CLIP", "PRD"]
+    assert all(float(tick).is_integer() for tick in axis.get_xticks())
+
+
 def test_moved_words_are_coloured_and_others_are_not():
     texts = plots.perturbation_sheet(["a", "b", "c"], {"swap": ["a", "c", "b"]}).axes[0].texts
     colours = [(t.get_text(), t.get_color()) for t in texts if t.get_text() in "abc"]
