@@ -79,9 +79,10 @@ def _status(options: argparse.Namespace) -> int:
     from prdlib.runs import read_manifest, status_table
 
     run_dir = options.run_dir or project_root() / "papermill_runs" / "latest"
-    active = read_manifest(run_dir)["active"]
+    manifest = read_manifest(run_dir)
+    print(f"run {manifest['run_id']}, started {manifest['started']}")
     print(status_table(run_dir).to_string(index=False, na_rep=""))
-    print("a runner is at work" if active else "no runner is at work; 'python -m prdlib run' continues")
+    print("a runner is at work" if manifest["active"] else "no runner is at work; 'python -m prdlib run' continues")
     return 0
 
 

@@ -157,9 +157,11 @@ def run_pipeline(
     again = _again(steps, start_from)
     (run_dir / "log").mkdir(parents=True, exist_ok=True)
     with lock(run_dir):
-        statuses = _Runner(config, steps, run_dir, again, jobs or config.jobs, report).run()
-    if not output:
-        _point_latest(run_dir)
+        runner = _Runner(config, steps, run_dir, again, jobs or config.jobs, report)
+        runner.open()
+        if not output:  # from the start, so that `status` finds a run that was killed half-way
+            _point_latest(run_dir)
+        statuses = runner.run()
     return RunReport(run_dir, statuses, time.monotonic() - started)
 
 
@@ -218,11 +220,14 @@ class _Runner:
         write_manifest(self.run_dir, {**self.facts, "steps": self.records})
         self.beat = time.monotonic()
 
-    def run(self) -> dict[str, str]:
-        for step in self.steps:  # what an earlier, killed runner left 'running' is not
+    def open(self) -> None:
+        """The first manifest: what an earlier, killed runner left 'running' is not."""
+        for step in self.steps:
             if self.records[step.key]["status"] == "running":
                 self.records[step.key]["status"] = "interrupted"
         self.save()
+
+    def run(self) -> dict[str, str]:
         try:
             while self.waiting or self.running:
                 self._start_ready()

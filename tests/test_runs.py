@@ -12,6 +12,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from prdlib.__main__ import main
 from prdlib.config import ConfigError, load_profile
 from prdlib.manifest import RunError, alive, identity, lock, read_manifest
 from prdlib.runs import NAMES, plan, run_pipeline, status_table
@@ -167,6 +168,25 @@ def test_a_killed_runner_leaves_no_lie_and_no_process_and_can_go_on(tmp_path):
     result, lines = run(tmp_path)
     assert result.ok
     assert "unchanged" in lines[0]
+
+
+def test_status_finds_the_newest_run_while_it_is_at_work(tmp_path, monkeypatch, capsys):
+    toy(tmp_path / "notebooks")
+    (tmp_path / "pyproject.toml").touch()
+    monkeypatch.chdir(tmp_path)
+    shown = []
+
+    def look(line):
+        assert main(["status"]) == 0
+        shown.append(capsys.readouterr().out)
+
+    result = run_pipeline("quick", {"methods": ["clip"]}, report=look)
+    assert result.ok
+    assert result.run_dir.name in shown[0]
+    assert "queued" in shown[0]
+    assert "a runner is at work" in shown[0]
+    assert main(["status"]) == 0
+    assert "no runner is at work" in capsys.readouterr().out
 
 
 def wait_for(condition, seconds):
