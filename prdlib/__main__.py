@@ -1,10 +1,11 @@
-"""Command line: ``python -m prdlib run | status | prepare | pretrain | settings``."""
+"""Command line: ``python -m prdlib run | status | prepare | pretrain | evaluate | benchmark-set | settings``."""
 
 from __future__ import annotations
 
 import argparse
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pandas as pd
 import yaml
@@ -22,8 +23,10 @@ def parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="what each step of a run is doing or did")
     prepare = commands.add_parser("prepare", help="prepare the data of a profile")
     pretrain = commands.add_parser("pretrain", help="train one method with one seed, without a notebook")
+    evaluate = commands.add_parser("evaluate", help="the structure benchmark of one model or more, ours or not")
+    frozen = commands.add_parser("benchmark-set", help="write the edited reports of a split once, for any model")
     commands.add_parser("settings", help="every setting with its default, range and meaning")
-    for command in (run, prepare, pretrain):
+    for command in (run, prepare, pretrain, evaluate, frozen):
         command.add_argument("--profile", default="quick", help="quick, cpu, openi, paper, or a .yaml file")
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. training.epochs=3")
         command.add_argument("--data", default="", help="folder of the collection as downloaded")
@@ -32,6 +35,15 @@ def parser() -> argparse.ArgumentParser:
     status.add_argument("run_dir", nargs="?", default="", help="default: the newest run")
     pretrain.add_argument("--method", default="prd")
     pretrain.add_argument("--seed", type=int, default=0)
+    evaluate.add_argument("models", nargs="+", metavar="MODEL", help="a checkpoint's folder, clip:FOLDER, "
+                          "open_clip:ARCHITECTURE:WEIGHTS, or a file of embeddings X.npz")  # fmt: skip
+    evaluate.add_argument("--task", default="structure", choices=("structure",))
+    evaluate.add_argument("--benchmark", default="", help="a file of benchmark-set (default: drawn anew, seed 0)")
+    evaluate.add_argument("--output", default="", help="folder for the tables as CSV")
+    frozen.add_argument("file", help="the file to write (JSON lines)")
+    frozen.add_argument("--split", default="test", choices=("train", "validation", "test"))
+    frozen.add_argument("--seed", type=int, default=0)
+    frozen.add_argument("--export", default="", help="also write every image and text with its key into this folder")
     return root
 
 
@@ -105,6 +117,49 @@ def _pretrain(options: argparse.Namespace) -> int:
     return 0
 
 
+def _evaluate(options: argparse.Namespace) -> int:
+    from prdlib.evaluation.adapters import load_model
+    from prdlib.evaluation.benchmark_set import load_benchmark_set
+    from prdlib.evaluation.embeddings import mean_image
+    from prdlib.evaluation.structure_report import structure_report, trained_on
+    from prdlib.notebook import open_run
+    from prdlib.repro import write_atomic
+
+    models = {(name, 0): load_model(name) for name in options.models}
+    run = open_run(options.profile, settings_of(options.set), data=options.data)
+    test, train, data = run.split("test"), run.split("train"), run.config.data
+    frozen = load_benchmark_set(options.benchmark, test.tagged, test.study_ids) if options.benchmark else None
+    report = structure_report(
+        models, test, train, mean_image(train.images), data.name, data.word_limit, trained_on(models),
+        run.config.evaluation.bootstrap, frozen,
+    )  # fmt: skip
+    tables = {"image_gain": report.gains, "twins": report.twins, "paraphrases": report.paraphrases}
+    for name, table in tables.items():
+        if len(table):
+            print(f"\n{name.replace('_', ' ')}\n{table.round(3).to_string(index=False)}")
+            if options.output:
+                write_atomic(Path(options.output) / f"{name}.csv", table.to_csv(index=False))
+    print(f"\nbenchmark set {report.benchmark.hash}, {len(report.benchmark.study_ids)} studies")
+    return 0
+
+
+def _benchmark_set(options: argparse.Namespace) -> int:
+    from prdlib.evaluation.adapters import export_inputs
+    from prdlib.evaluation.benchmark_set import make_benchmark_set
+    from prdlib.notebook import open_run
+
+    run = open_run(options.profile, settings_of(options.set), data=options.data)
+    part = run.split(options.split)
+    made = make_benchmark_set(part.tagged, part.study_ids, seed=options.seed, source=run.config.data.name)
+    path = made.save(options.file)
+    print(f"{_relative(path)}: {len(made.study_ids)} studies, {len(made.kinds)} kinds, hash {made.hash}")
+    print(pd.DataFrame({"applies to": {k: len(made.applicable(k)) for k in made.kinds}}).to_string())
+    if options.export:
+        number = export_inputs(Path(options.export), run, made)
+        print(f"{number} images and texts with their keys: {options.export} (collections' terms forbid to pass them on)")
+    return 0
+
+
 def _settings(options: argparse.Namespace) -> int:
     load_profile("quick")
     print(pd.DataFrame(reference()).to_string(index=False))
@@ -116,7 +171,8 @@ def _relative(path: object) -> str:
     return str(path).removeprefix(root)
 
 
-COMMANDS = {"run": _run, "status": _status, "prepare": _prepare, "pretrain": _pretrain, "settings": _settings}
+COMMANDS = {"run": _run, "status": _status, "prepare": _prepare, "pretrain": _pretrain, "evaluate": _evaluate,
+            "benchmark-set": _benchmark_set, "settings": _settings}
 
 if __name__ == "__main__":
     sys.exit(main())

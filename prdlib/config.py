@@ -36,6 +36,20 @@ WORD_ORDER = (
     "shuffle_nouns_verbs_adjectives",
     "replace_adjectives_with_antonyms",
 )
+CLINICAL = (
+    "swap_laterality",
+    "swap_zone",
+    "change_severity",
+    "exchange_attributes",
+    "exchange_findings",
+    "negate_finding",
+    "affirm_finding",
+    "replace_finding",
+    "omit_finding",
+    "change_temporal",
+    "change_measurement",
+)
+FAMILIES = {"word_order": WORD_ORDER, "clinical": CLINICAL}  # of perturbations that training may draw from
 
 
 class ConfigError(ValueError):
@@ -90,7 +104,9 @@ class ObjectiveConfig:
         0.5, "T; applies to the methods that discriminate perturbed reports", low=0.0
     )
     local_weight: float = setting(0.1, "L_w; applies to the methods with the local loss", low=0.0)
-    perturbations: tuple[str, ...] = setting(WORD_ORDER, "kinds of perturbed copies to draw from")
+    perturbations: tuple[str, ...] = setting(
+        WORD_ORDER, "kinds of perturbed copies to draw from, by name or by family (word_order, clinical)"
+    )
     copies: int = setting(3, "K, kinds drawn without replacement for each study and epoch", low=1)
     mask_duplicates: bool = setting(True, "equal reports of a batch are not negatives of each other")
     initial_logit_scale: float = setting(1 / 0.07, "start of s", low=1.0, high=100.0)
@@ -100,6 +116,11 @@ class ObjectiveConfig:
     attention_temperature: float = setting(4.0, "tau1 of the local loss", low=0.1)
     word_temperature: float = setting(5.0, "tau2 of the local loss", low=0.1)
     similarity_temperature: float = setting(10.0, "tau3 of the local loss", low=0.1)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """``perturbations`` with families written out, each kind once."""
+        return tuple(dict.fromkeys(kind for name in self.perturbations for kind in FAMILIES.get(name, (name,))))
 
 
 @dataclass(frozen=True)
@@ -158,16 +179,16 @@ class RunConfig:
     def __post_init__(self) -> None:
         for name in self.methods:
             check_method(name)
-        known = set(WORD_ORDER)
+        known = {*FAMILIES, *WORD_ORDER, *CLINICAL}
         for name in self.objective.perturbations:
             if name not in known:
                 raise ConfigError(
                     f"Setting objective.perturbations: unknown perturbation {name!r}{_nearest(name, known)}."
                 )
-        if self.objective.copies > len(self.objective.perturbations):
+        if self.objective.copies > len(self.objective.kinds):
             raise ConfigError(
                 f"Setting objective.copies is {self.objective.copies}, but objective.perturbations names only "
-                f"{len(self.objective.perturbations)}: lower copies or name more perturbations."
+                f"{len(self.objective.kinds)}: lower copies or name more perturbations."
             )
 
     @property

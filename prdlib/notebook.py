@@ -21,6 +21,9 @@ from prdlib.config import RunConfig, load_profile
 from prdlib.data import DataError, Studies, load_studies, prepare, prepared_info
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation import grounding
+from prdlib.evaluation.adapters import PRDAdapter
+from prdlib.evaluation.embeddings import mean_image
+from prdlib.evaluation.structure_report import StructureReport, structure_report
 from prdlib.models import PRDModel, build_model
 from prdlib.plots import save_figure
 from prdlib.runs import default_run_dir
@@ -73,6 +76,24 @@ class Run:
     def trained(self, method: str, seed: int) -> FitResult:
         """The finished training of ``method`` and ``seed``, or an error that names the command that makes it."""
         return load_fit(self.folder, method, seed)
+
+    def trained_on(self) -> dict[str, tuple[str, ...]]:
+        """Method -> the perturbations that its training draws from (none for methods without discrimination)."""
+        objectives = {method: self.config.for_method(method).objective for method in self.config.methods}
+        return {method: o.kinds if o.discrimination_weight > 0 else () for method, o in objectives.items()}
+
+    def structure(self) -> StructureReport:
+        """The structure benchmark of every finished training of the run, on the test split."""
+        models = {
+            (method, seed): PRDAdapter(self.trained(method, seed).model)
+            for method in self.config.methods
+            for seed in self.config.seeds
+        }
+        train, data = self.split("train"), self.config.data
+        return structure_report(
+            models, self.split("test"), train, mean_image(train.images), data.name, data.word_limit, self.trained_on(),
+            self.config.evaluation.bootstrap,
+        )  # fmt: skip
 
     def split(self, name: str) -> EvaluationData:
         """One image (frontal if there is one) and the report of every study of a split."""

@@ -131,7 +131,7 @@ def learning_curves(histories: Mapping[str, Sequence[pd.DataFrame]] | pd.DataFra
         for method, tables in histories.items():
             for i, table in enumerate(tables):
                 if key in table:
-                    axis.plot(table["epoch"], table[key], color=_colour(method), lw=1.5, marker=".", ms=4,
+                    axis.plot(table["epoch"], table[key], color=method_colour(method), lw=1.5, marker=".", ms=4,
                               label=METHOD_NAMES.get(method, method) if i == 0 else None)  # fmt: skip
         if key == "validation_structure":
             axis.axhline(0.2, color="black", ls=":", lw=1, label="chance")
@@ -162,7 +162,7 @@ def scores(table: pd.DataFrame, title: str = "") -> Figure:
     step = 0.7 / max(1, len(series))
     for j, name in enumerate(series):
         rows = table if name is None else table[table["series"] == name]
-        colour = _colour(name, (BLUE, ORANGE, GREEN, RED, PURPLE, GREY)[j % 6])
+        colour = method_colour(name, (BLUE, ORANGE, GREEN, RED, PURPLE, GREY)[j % 6])
         height = np.array([labels.index(label) for label in rows["label"]]) + (j - (len(series) - 1) / 2) * step
         value = rows["value"].to_numpy(float)
         errors = np.abs(np.stack([value - rows["ci_low"].to_numpy(float), rows["ci_high"].to_numpy(float) - value]))
@@ -197,10 +197,10 @@ def method_scores(table: pd.DataFrame) -> Figure:
             mine = part[part["method"] == method]
             mean = mine[mine["seed"] == "mean"]
             seeds = mine[mine["seed"] != "mean"]
-            axis.scatter(seeds["value"], np.full(len(seeds), i), s=14, color=_colour(method), alpha=0.6, zorder=3)
+            axis.scatter(seeds["value"], np.full(len(seeds), i), s=14, color=method_colour(method), alpha=0.6, zorder=3)
             for row in mean.itertuples():
-                axis.plot([row.ci_low, row.ci_high], [i, i], color=_colour(method), lw=2.2)
-                axis.scatter(row.value, i, s=46, color=_colour(method), edgecolor="white", zorder=4)
+                axis.plot([row.ci_low, row.ci_high], [i, i], color=method_colour(method), lw=2.2)
+                axis.scatter(row.value, i, s=46, color=method_colour(method), edgecolor="white", zorder=4)
         chance = part["chance"].dropna()
         if len(chance):
             axis.axvline(chance.iloc[0], color="black", ls=":", lw=1.2)
@@ -307,5 +307,6 @@ def _draw(axis: Any, image: np.ndarray, boxes: Sequence[Sequence[float]]) -> Non
         axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=ORANGE, lw=1.5))
 
 
-def _colour(name: str | None, default: str = BLUE) -> str:
+def method_colour(name: str | None, default: str = BLUE) -> str:
+    """The colour of a method in every figure, or ``default``."""
     return METHOD_COLOURS.get(name, default) if name else default

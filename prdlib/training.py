@@ -115,7 +115,7 @@ def _train(
     settings, objective = config.training, config.objective
     train = PairDataset(
         data["train"],
-        perturbations=objective.perturbations if objective.discrimination_weight > 0 else (),
+        perturbations=objective.kinds if objective.discrimination_weight > 0 else (),
         copies=objective.copies if objective.discrimination_weight > 0 else 0,
         seed=seed,
     )
@@ -125,6 +125,7 @@ def _train(
         "seed": seed,
         "data": f"{config.data.name}, {len(train)} training studies, hash {data_hash or 'unknown'}",
         "objective": {"discrimination_weight": objective.discrimination_weight, "local_weight": objective.local_weight},
+        "perturbations": list(objective.kinds) if objective.discrimination_weight > 0 else [],
     }
     if not torch.cuda.is_available():
         model.text_encoder.set_attn_implementation("eager")  # on CPUs 1.5 times faster than sdpa at these lengths

@@ -109,3 +109,27 @@ def auroc_intervals(
              "ci_low": low, "ci_high": high, "note": f"of {len(samples)} labels"}
         )  # fmt: skip
     return pd.DataFrame(rows)[["metric", "label", "value", "ci_low", "ci_high", "n", "positives", "chance", "note"]]
+
+
+def holm(p_values: np.ndarray) -> np.ndarray:
+    """p-values adjusted for the number of tests by Holm's step-down rule (1979); NaN stays NaN and counts as no test."""
+    p = np.asarray(p_values, dtype=float)
+    adjusted = np.full(p.shape, np.nan)
+    tested = np.flatnonzero(np.isfinite(p))
+    order = tested[np.argsort(p[tested], kind="stable")]
+    steps = p[order] * (len(order) - np.arange(len(order)))
+    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    return adjusted
+
+
+def sign_flip_test(differences: np.ndarray, resamples: int = 10000, seed: int = 0) -> float:
+    """Two-sided p-value of a mean paired difference: how often random signs of the differences give one as far from 0.
+
+    differences: [n], one per study. NaN without a study; 1 when all are 0.
+    """
+    values = np.asarray(differences, dtype=float)
+    if not len(values):
+        return float("nan")
+    signs = generator(seed, "signs").choice((-1.0, 1.0), size=(resamples, len(values)))
+    drawn = np.abs(signs @ values)
+    return float((1 + (drawn >= abs(values.sum()) - 1e-12).sum()) / (1 + resamples))

@@ -1,19 +1,15 @@
-"""Reports as words: normalisation, tags, perturbations, word-pieces."""
+"""Reports as words: normalisation, tags, statements, perturbations, word-pieces."""
 
+from prdlib.text.perturbation import Perturbation, Perturbed, draw_names, rebuild
+from prdlib.text.registry import FAMILIES, PERTURBATIONS, ZERO_SHOT_KINDS, perturb, perturb_reports
 from prdlib.text.tagging import TaggedReport, normalise, tag
 from prdlib.text.tokenization import WordTokenizer, train_wordpiece
-from prdlib.text.word_order import (
-    PERTURBATIONS,
-    ZERO_SHOT_KINDS,
-    Perturbed,
-    draw_names,
-    perturb,
-    perturb_reports,
-)
 
 __all__ = [
+    "FAMILIES",
     "PERTURBATIONS",
     "ZERO_SHOT_KINDS",
+    "Perturbation",
     "Perturbed",
     "TaggedReport",
     "WordTokenizer",
@@ -21,6 +17,7 @@ __all__ = [
     "normalise",
     "perturb",
     "perturb_reports",
+    "rebuild",
     "tag",
     "train_wordpiece",
 ]

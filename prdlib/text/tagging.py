@@ -47,14 +47,10 @@ class TaggedReport:
 
 @cache
 def lexicon() -> dict[str, Any]:
-    """lexicon.yaml: ``adjectives`` and ``nouns`` (tag overrides) and ``antonyms`` (word -> antonym, both directions)."""
+    """lexicon.yaml: ``adjectives`` and ``nouns`` (tag overrides) and ``antonyms`` (word -> antonym)."""
     table = yaml.safe_load(LEXICON.read_text(encoding="utf-8"))
-    antonyms: dict[str, str] = {}
-    for left, right in table["antonyms"]:
-        antonyms.setdefault(left, right)
-        antonyms.setdefault(right, left)
     tags = {word: "JJ" for word in table["adjectives"]} | {word: "NN" for word in table["nouns"]}
-    return {"tags": tags, "antonyms": antonyms}
+    return {"tags": tags, "antonyms": table["antonyms"]}
 
 
 def split_words(text: str) -> tuple[list[str], list[tuple[int, int]], list[tuple[int, int]]]:

@@ -60,7 +60,7 @@ def test_equal_reports_get_equal_tags_whatever_stands_beside_them():
     assert tag(["No effusion.", "Mild cardiomegaly.", "Mild cardiomegaly."])[1:] == [alone, alone]
 
 
-def test_antonyms_go_both_ways_and_stay_in_the_vocabulary():
+def test_an_antonym_has_an_antonym_and_is_another_word():
     antonyms = lexicon()["antonyms"]
     assert all(other in antonyms for other in antonyms.values())
     assert all(word != other for word, other in antonyms.items())

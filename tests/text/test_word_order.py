@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prdlib.text import PERTURBATIONS, ZERO_SHOT_KINDS, TaggedReport, draw_names, perturb, perturb_reports, tag
+from prdlib.text import FAMILIES, ZERO_SHOT_KINDS, TaggedReport, draw_names, perturb, perturb_reports, tag
 
 TAGS = ("NN", "NNS", "JJ", "VBZ", "DT", "IN", "RB")
-SHUFFLES = [name for name in PERTURBATIONS if name != "replace_adjectives_with_antonyms"]
+WORD_ORDER = FAMILIES["word_order"]
+SHUFFLES = [name for name in WORD_ORDER if name != "replace_adjectives_with_antonyms"]
 
 
 def report(words, tags=None):
@@ -24,7 +25,7 @@ pairs = st.lists(
 
 
 @settings(max_examples=150, deadline=None)
-@given(pairs, st.sampled_from(list(PERTURBATIONS)), st.integers(0, 10**6))
+@given(pairs, st.sampled_from(WORD_ORDER), st.integers(0, 10**6))
 def test_same_words_and_a_no_op_only_when_it_says_so(items, name, seed):
     original = report([w for w, _ in items], [t for _, t in items])
     copy = perturb(original, name, np.random.default_rng(seed))
@@ -85,7 +86,7 @@ def test_copies_depend_on_seed_epoch_id_and_name_alone():
     tagged = tag(
         ["Small left effusion with mild edema.", "No acute disease of the chest today.", "Clear lungs, normal heart."]
     )
-    names, ids = list(PERTURBATIONS), ["x", "y", "z"]
+    names, ids = list(WORD_ORDER), ["x", "y", "z"]
     table = perturb_reports(tagged, names, 5, 2, ids)
     backwards = perturb_reports(tagged[::-1], names[::-1], 5, 2, ids[::-1])
     assert table == [row[::-1] for row in backwards[::-1]]
@@ -95,7 +96,7 @@ def test_copies_depend_on_seed_epoch_id_and_name_alone():
 
 
 def test_drawn_kinds_are_distinct_and_cover_all():
-    names = list(PERTURBATIONS)
+    names = list(WORD_ORDER)
     draws = [draw_names(names, 3, 0, epoch, "s") for epoch in range(200)]
     assert all(len(set(d)) == 3 for d in draws)
     counts = Counter(n for d in draws for n in d)
@@ -111,4 +112,4 @@ def test_unknown_name_names_the_nearest():
 
 def test_the_zero_shot_kinds_are_the_papers_four():
     assert len(ZERO_SHOT_KINDS) == 4
-    assert set(ZERO_SHOT_KINDS) <= set(PERTURBATIONS)
+    assert set(ZERO_SHOT_KINDS) <= set(WORD_ORDER)

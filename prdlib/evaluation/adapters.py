@@ -1,0 +1,215 @@
+"""Any model with an image and a report encoder can be scored: two functions are all that is asked.
+
+``DualEncoder`` is the protocol. Adapters: our own checkpoints, CLIP-like models of transformers and of open_clip, and embeddings
+that somebody computed elsewhere (.npz).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from prdlib.models import PRDModel, WeightsError
+
+
+class AdapterError(ValueError):
+    """A model or a file of embeddings that cannot be scored; one sentence."""
+
+
+@runtime_checkable
+class DualEncoder(Protocol):
+    """What the benchmark asks of a model. The score of a pair is the inner product of the two vectors.
+
+    Both functions must depend on each input alone (eval mode, no batch statistics).
+    """
+
+    def encode_images(self, images: np.ndarray) -> Tensor:
+        """uint8 [N, S, S] -> [N, D]."""
+
+    def encode_reports(self, reports: Sequence[str]) -> Tensor:
+        """N normalised reports -> [N, D]."""
+
+
+class PRDAdapter:
+    """A checkpoint of this library."""
+
+    def __init__(self, model: PRDModel) -> None:
+        self.model = model.eval()
+
+    @torch.inference_mode()
+    def encode_images(self, images: np.ndarray) -> Tensor:
+        return self.model.encode_images(torch.from_numpy(np.ascontiguousarray(images))).float().cpu()
+
+    @torch.inference_mode()
+    def encode_reports(self, reports: Sequence[str]) -> Tensor:
+        return self.model.encode_reports([report.split() for report in reports]).float().cpu()
+
+
+class TransformersCLIP:
+    """A CLIP-like model of transformers (CLIP, SigLIP, ...): a folder of ``save_pretrained`` with model and processor, or a hub
+    name while online. Weights of pickle form and remote code are not loaded. Grey images are shown as three equal channels."""
+
+    def __init__(self, folder_or_name: str, device: str | None = None) -> None:
+        from transformers import AutoModel, AutoProcessor
+
+        try:
+            self.processor = AutoProcessor.from_pretrained(folder_or_name, trust_remote_code=False)
+            self.model = AutoModel.from_pretrained(folder_or_name, trust_remote_code=False, use_safetensors=True)
+        except (OSError, ValueError) as error:
+            raise AdapterError(
+                f"No CLIP-like model at {folder_or_name!r}: give a folder with config, processor and model.safetensors, or a hub "
+                f"name while online ({str(error).splitlines()[0][:120]})."
+            ) from error
+        if not hasattr(self.model, "get_image_features") or not hasattr(self.model, "get_text_features"):
+            raise AdapterError(
+                f"{type(self.model).__name__} at {folder_or_name!r} has no image and text features: not CLIP-like."
+            )
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.model.to(self.device).eval()
+
+    @torch.inference_mode()
+    def encode_images(self, images: np.ndarray) -> Tensor:
+        colour = [np.repeat(image[..., None], 3, axis=-1) for image in images]
+        batch = self.processor.image_processor(images=colour, return_tensors="pt").to(self.device)
+        return _unit(self.model.get_image_features(**batch))
+
+    @torch.inference_mode()
+    def encode_reports(self, reports: Sequence[str]) -> Tensor:
+        tokenizer = self.processor.tokenizer
+        batch = tokenizer(list(reports), padding=True, truncation=True, return_tensors="pt").to(self.device)
+        return _unit(self.model.get_text_features(**batch))
+
+
+class OpenCLIP:
+    """A model of open_clip: its architecture's name and a local file of weights ('' for random weights, e.g. in tests)."""
+
+    def __init__(self, architecture: str, weights: str = "", device: str | None = None) -> None:
+        try:
+            import open_clip
+        except ImportError as error:
+            raise AdapterError("open_clip is not installed: pip install open_clip_torch.") from error
+        if weights and not Path(weights).is_file():
+            raise AdapterError(f"No weights file at {weights!r}: download it first; nothing is fetched at run time.")
+        if architecture not in open_clip.list_models():
+            raise AdapterError(f"open_clip knows no architecture {architecture!r}: see open_clip.list_models().")
+        self.model, _, self.transform = open_clip.create_model_and_transforms(architecture, pretrained=weights or None)
+        self.tokenizer = open_clip.get_tokenizer(architecture)
+        self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
+        self.model.to(self.device).eval()
+
+    @torch.inference_mode()
+    def encode_images(self, images: np.ndarray) -> Tensor:
+        from PIL import Image
+
+        batch = torch.stack([self.transform(Image.fromarray(image).convert("RGB")) for image in images])
+        return _unit(self.model.encode_image(batch.to(self.device)))
+
+    @torch.inference_mode()
+    def encode_reports(self, reports: Sequence[str]) -> Tensor:
+        return _unit(self.model.encode_text(self.tokenizer(list(reports)).to(self.device)))
+
+
+class StoredEmbeddings:
+    """Embeddings computed elsewhere.
+
+    The .npz holds ``image_keys`` and ``image_embeds`` [N, D], ``report_keys`` and ``report_embeds`` [T, D]. A key is
+    :func:`image_key` of the uint8 image, :func:`report_key` of the normalised report; ``python -m prdlib benchmark-set --export
+    FOLDER`` writes every image and text that will be asked for, with its key.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        path = Path(path)
+        if not path.is_file():
+            raise AdapterError(f"No embeddings at {str(path)!r}: give an .npz file.")
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                arrays = {name: file[name] for name in file.files}
+        except (OSError, ValueError) as error:
+            raise AdapterError(f"{path.name} is not an .npz file of plain arrays ({type(error).__name__}).") from error
+        self.name, self.tables = path.name, {}
+        for kind in ("image", "report"):
+            keys, embeds = (arrays.get(f"{kind}_{part}") for part in ("keys", "embeds"))
+            if keys is None or embeds is None:
+                raise AdapterError(
+                    f"{path.name} lacks {kind}_keys or {kind}_embeds (it has {', '.join(sorted(arrays)) or 'nothing'})."
+                )
+            if embeds.ndim != 2 or len(keys) != len(embeds) or not np.isfinite(embeds).all():
+                raise AdapterError(
+                    f"{path.name}: {kind}_embeds must be finite numbers [{len(keys)}, D], one row a key."
+                )
+            self.tables[kind] = dict(zip(map(str, keys), torch.from_numpy(embeds.astype(np.float64)), strict=True))
+        widths = {len(next(iter(table.values()))) for table in self.tables.values() if table}
+        if len(widths) > 1:
+            raise AdapterError(f"{path.name}: image and report embeddings have different widths {sorted(widths)}.")
+
+    def encode_images(self, images: np.ndarray) -> Tensor:
+        return self._rows("image", [image_key(image) for image in images])
+
+    def encode_reports(self, reports: Sequence[str]) -> Tensor:
+        return self._rows("report", [report_key(report) for report in reports])
+
+    def _rows(self, kind: str, keys: Sequence[str]) -> Tensor:
+        missing = [key for key in keys if key not in self.tables[kind]]
+        if missing:
+            raise AdapterError(
+                f"{self.name} has no {kind} embedding for {len(missing)} of {len(keys)} keys, first {missing[0]!r}: embed all "
+                "that 'python -m prdlib benchmark-set --export FOLDER' writes."
+            )
+        return torch.stack([self.tables[kind][key] for key in keys])
+
+
+def image_key(image: np.ndarray) -> str:
+    """SHA-256 of an image's bytes, 16 hexadecimal digits."""
+    return hashlib.sha256(np.ascontiguousarray(image).tobytes()).hexdigest()[:16]
+
+
+def report_key(report: str) -> str:
+    """SHA-256 of a normalised report, 16 hexadecimal digits."""
+    return hashlib.sha256(report.encode()).hexdigest()[:16]
+
+
+def _unit(features: Any) -> Tensor:
+    """Features as L2-normalised float32 on the CPU; newer transformers wrap them in an output with ``pooler_output``."""
+    tensor = features if isinstance(features, Tensor) else features.pooler_output
+    return normalize(tensor.float(), dim=-1).cpu()
+
+
+def _ours(path: str) -> DualEncoder:
+    return PRDAdapter(PRDModel.from_pretrained(path))
+
+
+PREFIXES: dict[str, Callable[[str], DualEncoder]] = {
+    "prd": _ours,
+    "clip": TransformersCLIP,
+    "open_clip": lambda text: OpenCLIP(*text.split(":", 1)),
+    "embeddings": StoredEmbeddings,
+}
+
+
+def load_model(name: str) -> DualEncoder:
+    """A model by what a command line says: a folder of ours, 'clip:FOLDER', 'open_clip:ARCHITECTURE[:WEIGHTS]' or a file 'X.npz'.
+
+    Raises AdapterError or WeightsError, one sentence.
+    """
+    prefix, colon, rest = name.partition(":")
+    if colon and prefix in PREFIXES:
+        return PREFIXES[prefix](rest)
+    if name.endswith(".npz"):
+        return StoredEmbeddings(name)
+    config = Path(name) / "config.json"
+    if not config.is_file():
+        raise WeightsError(
+            f"No model at {name!r}: give a folder written by save_pretrained, 'clip:FOLDER', 'open_clip:ARCHITECTURE:WEIGHTS' or "
+            "a file of embeddings 'X.npz'."
+        )
+    if json.loads(config.read_text()).get("model_type") == "prd":
+        return _ours(name)
+    return TransformersCLIP(name)

@@ -1,0 +1,177 @@
+"""A frozen set of edited reports, so that two models are compared on the same copies.
+
+A file is JSON lines. The first line is the header (format, version, seed, kinds, hash of the lines that follow); then one line
+per study and kind: study_id, kind, hash of the original report, whether the edit applies, and the copy as *operations* on the
+report's normalised words (runs 'a-b' of positions, or new words from the lexicon). No report text is in it: whoever has the
+collection rebuilds the copies, and a report that is not the one of the file is found out by its hash.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from prdlib.repro import hash_json, write_atomic
+from prdlib.text import PERTURBATIONS, TaggedReport, perturb_reports, rebuild
+
+FORMAT, VERSION = "prdlib-benchmark-set", 1
+
+
+class BenchmarkError(ValueError):
+    """A benchmark set that cannot be used; one sentence."""
+
+
+@dataclass(frozen=True)
+class BenchmarkSet:
+    """Originals and copies of N studies.
+
+    study_ids: N; originals: N word tuples; copies: kind -> N word tuples, None where the edit does not apply; operations: kind ->
+    N operations, likewise; seed: of the draws; source: the studies' name.
+    """
+
+    study_ids: tuple[str, ...]
+    originals: tuple[tuple[str, ...], ...]
+    copies: dict[str, tuple[tuple[str, ...] | None, ...]]
+    operations: dict[str, tuple[tuple[int | str, ...] | None, ...]]
+    seed: int
+    source: str
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Names of the edits."""
+        return tuple(self.copies)
+
+    def applicable(self, *kinds: str) -> list[int]:
+        """Rows of the studies to which every one of ``kinds`` applies."""
+        return [i for i in range(len(self.study_ids)) if all(self.copies[k][i] is not None for k in kinds)]
+
+    @property
+    def hash(self) -> str:
+        """Of the lines of the file, 16 hexadecimal digits: two sets with the same hash ask the same questions."""
+        return hash_json(list(self._lines()), 16)
+
+    def _lines(self) -> Iterable[dict[str, Any]]:
+        for i, study_id in enumerate(self.study_ids):
+            original = report_hash(self.originals[i])
+            for kind in self.kinds:
+                operations = self.operations[kind][i]
+                edit = None if operations is None else _packed(operations)
+                yield {
+                    "study_id": study_id,
+                    "kind": kind,
+                    "original": original,
+                    "applies": edit is not None,
+                    "edit": edit,
+                }
+
+    def save(self, path: str | Path) -> Path:
+        """Write the set as JSON lines; no report text is in the file."""
+        header = {"format": FORMAT, "version": VERSION, "source": self.source, "seed": self.seed, "studies": len(self.study_ids),
+                  "kinds": list(self.kinds), "hash": self.hash}  # fmt: skip
+        lines = [json.dumps(line) for line in (header, *self._lines())]
+        return write_atomic(path, "\n".join(lines) + "\n")
+
+
+def report_hash(words: Sequence[str]) -> str:
+    """SHA-256 of a report's normalised words, 16 hexadecimal digits."""
+    return hashlib.sha256(" ".join(words).encode()).hexdigest()[:16]
+
+
+def make_benchmark_set(
+    tagged: Sequence[TaggedReport], study_ids: Sequence[str], kinds: Sequence[str] = (), seed: int = 0, source: str = ""
+) -> BenchmarkSet:
+    """Draw one copy of every kind for every study; the same for the same seed, whatever else is in the table.
+
+    kinds: names out of PERTURBATIONS (none: all of them). A copy that equals its original does not apply.
+    """
+    kinds = tuple(kinds) or tuple(PERTURBATIONS)
+    drawn = perturb_reports(tagged, kinds, seed, 0, study_ids)
+    columns = {kind: [row[k] for row in drawn] for k, kind in enumerate(kinds)}
+    return BenchmarkSet(
+        tuple(map(str, study_ids)),
+        tuple(t.words for t in tagged),
+        {k: tuple(None if c.is_noop else tuple(c.text.split()) for c in column) for k, column in columns.items()},
+        {k: tuple(None if c.is_noop else c.operations for c in column) for k, column in columns.items()},
+        seed,
+        source,
+    )
+
+
+def load_benchmark_set(path: str | Path, tagged: Sequence[TaggedReport], study_ids: Sequence[str]) -> BenchmarkSet:
+    """The set of a file for the reports at hand; studies that only one of the two has are left out.
+
+    Raises BenchmarkError for a file that is no benchmark set, was changed, or belongs to other reports.
+    """
+    path = Path(path)
+    header, lines = _read(path)
+    row_of = {study: i for i, study in enumerate(map(str, study_ids))}
+    kept = [line for line in lines if line["study_id"] in row_of]
+    if not kept:
+        raise BenchmarkError(f"{path.name} has none of these studies: is it the set of {header['source']!r}?")
+    ids = list(dict.fromkeys(line["study_id"] for line in kept))
+    reports = {study: tagged[row_of[study]].words for study in ids}
+    operations: dict[str, dict[str, tuple[int | str, ...] | None]] = {kind: {} for kind in header["kinds"]}
+    for line in kept:
+        if report_hash(reports[line["study_id"]]) != line["original"]:
+            raise BenchmarkError(
+                f"{path.name}: the report of {line['study_id']} is not the one that the set was made from: use the same "
+                "version, word limit and settings of the collection."
+            )
+        operations[line["kind"]][line["study_id"]] = _unpacked(line["edit"]) if line["applies"] else None
+    table = {kind: tuple(found.get(study) for study in ids) for kind, found in operations.items()}
+    copies = {
+        kind: tuple(None if o is None else rebuild(reports[s], o) for s, o in zip(ids, column, strict=True))
+        for kind, column in table.items()
+    }
+    return BenchmarkSet(tuple(ids), tuple(reports[s] for s in ids), copies, table, header["seed"], header["source"])
+
+
+def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
+    if not path.is_file():
+        raise BenchmarkError(f"No benchmark set at {str(path)!r}: write one with 'python -m prdlib benchmark-set'.")
+    try:
+        header, *lines = (json.loads(line) for line in path.read_text().splitlines())
+    except ValueError as error:
+        raise BenchmarkError(f"{path.name} is not a benchmark set: a line is no JSON, or the file is empty.") from error
+    if not isinstance(header, dict) or header.get("format") != FORMAT:
+        raise BenchmarkError(f"{path.name} is not a benchmark set: its first line lacks the format {FORMAT!r}.")
+    if header["version"] != VERSION:
+        raise BenchmarkError(
+            f"{path.name} has version {header['version']}, this library reads {VERSION}: write it again."
+        )
+    if hash_json(lines, 16) != header["hash"]:
+        raise BenchmarkError(
+            f"{path.name} was changed or cut off since it was written: its hash is not {header['hash']}."
+        )
+    return header, lines
+
+
+def _packed(operations: Sequence[int | str]) -> list[str]:
+    """[3, 4, 5, 'no', 7] -> ['3-5', '=no', '7']: runs of positions, and new words behind '='."""
+    packed: list[str] = []
+    runs = groupby(
+        enumerate(operations), key=lambda item: ("word", item[0]) if isinstance(item[1], str) else item[1] - item[0]
+    )
+    for _, run in runs:
+        parts = [part for _, part in run]
+        if isinstance(parts[0], str):
+            packed.append(f"={parts[0]}")
+        else:
+            packed.append(f"{parts[0]}-{parts[-1]}" if len(parts) > 1 else f"{parts[0]}")
+    return packed
+
+
+def _unpacked(packed: Sequence[str]) -> tuple[int | str, ...]:
+    operations: list[int | str] = []
+    for part in packed:
+        if part.startswith("="):
+            operations.append(part[1:])
+        else:
+            first, _, last = part.partition("-")
+            operations += range(int(first), int(last or first) + 1)
+    return tuple(operations)

@@ -1,0 +1,318 @@
+"""The structure benchmark: does a model prefer the true report because of the image, or because of the text alone?
+
+A test shows a model a study's image and several texts, of which the first is right. A score counts only by what the image adds:
+
+    image gain = accuracy - max(chance, every blind control, every blind control inverted)
+
+A blind control is the same model with another image vector: of the mean image, of another study's image, or a learned
+constant, the vector that answers best on training reports. *Inverted*: the share of studies in which the right text scores
+strictly lowest. A blind score far below chance is a prior of the text turned round, not sight, so it counts as much as one far
+above. A tie is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from sklearn.linear_model import LogisticRegression
+from torch import Tensor
+
+from prdlib.evaluation.adapters import DualEncoder
+from prdlib.evaluation.benchmark_set import BenchmarkSet
+from prdlib.evaluation.statistics import bootstrap_weights
+from prdlib.evaluation.text_only import NgramModel, copy_classifier
+from prdlib.repro import generator
+from prdlib.text import FAMILIES, ZERO_SHOT_KINDS
+
+CONTROLS = ("mean image", "other image", "constant")
+TEXT_MODELS = ("n-gram", "TF-IDF")
+Words = tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class OptionTest:
+    """One test. name; family; kinds: edits whose copies stand against the original; rows: studies of the set to which all of
+    them apply; options: per row 1 + K texts (word tuples), index 0 the right one."""
+
+    name: str
+    family: str
+    kinds: tuple[str, ...]
+    rows: tuple[int, ...]
+    options: tuple[tuple[Words, ...], ...]
+
+    @property
+    def chance(self) -> float:
+        """1 / number of options."""
+        return 1 / (1 + len(self.kinds))
+
+
+def option_tests(benchmark: BenchmarkSet) -> list[OptionTest]:
+    """The tests of a set: the paper's 5 options, all 9 word orders (10 options), then each edit against the original.
+
+    Paraphrases are no tests: their copies are true, see :func:`paraphrase_table`. A test to which no study is open is left out.
+    """
+    kinds = set(benchmark.kinds)
+    plans = [("5 options", "word_order", ZERO_SHOT_KINDS), ("10 options", "word_order", FAMILIES["word_order"])]
+    plans = [plan for plan in plans if set(plan[2]) <= kinds]
+    plans += [(k, family, (k,)) for family in ("word_order", "clinical") for k in FAMILIES[family] if k in kinds]
+    tests = []
+    for name, family, chosen in plans:
+        rows = benchmark.applicable(*chosen)
+        options = [(benchmark.originals[i], *(benchmark.copies[k][i] for k in chosen)) for i in rows]
+        if rows:
+            tests.append(OptionTest(name, family, tuple(chosen), tuple(rows), tuple(options)))
+    return tests
+
+
+@dataclass(frozen=True)
+class BlindVectors:
+    """Image vectors that know nothing of a study: ``mean`` [D]; ``other`` [N, D], each row another study's; ``constant``: test
+    name -> [D], learnt on training reports (absent where there were none to learn from)."""
+
+    mean: Tensor
+    other: Tensor
+    constant: Mapping[str, Tensor]
+
+
+def other_rows(groups: np.ndarray, seed: int = 0) -> np.ndarray:
+    """For each of N studies another one whose report says something else (its group differs), where there is one: [N] rows."""
+    rng, number = generator(seed, "other image"), len(groups)
+    rows = rng.permutation(number)
+    chosen = np.empty(number, dtype=np.int64)
+    for k, row in enumerate(rows):
+        steps = (rows[(k + 1 + j) % number] for j in range(number - 1))
+        chosen[row] = next((r for r in steps if groups[r] != groups[row]), rows[(k + 1) % number])
+    return chosen
+
+
+def learnt_constant(
+    report_embeds: Tensor, tests: Sequence[OptionTest], embedded: Mapping[Words, int]
+) -> dict[str, Tensor]:
+    """For each test the vector c [D] that best answers it on training reports: a logistic regression, without intercept, on the
+    differences between the embeddings of the right text and of each copy.
+
+    report_embeds: [T, D]; embedded: text -> row. Fewer than 8 studies teach nothing: no entry.
+    """
+    constants = {}
+    for test in tests:
+        if len(test.rows) < 8:
+            continue
+        index = torch.tensor([[embedded[text] for text in row] for row in test.options])
+        vectors = report_embeds[index].double()
+        differences = (vectors[:, :1] - vectors[:, 1:]).reshape(-1, vectors.shape[-1]).numpy()
+        signs = np.where(np.arange(len(differences)) % 2, 1.0, -1.0)  # two balanced classes
+        scale = max(float(np.abs(differences).max()), 1e-12)
+        model = LogisticRegression(C=10.0, fit_intercept=False, max_iter=500)
+        model.fit(differences / scale * signs[:, None], signs)
+        constants[test.name] = torch.from_numpy(model.coef_[0])
+    return constants
+
+
+def embed_texts(model: DualEncoder, texts: Sequence[Words], batch_size: int = 256) -> tuple[Tensor, dict[Words, int]]:
+    """(embeddings [T, D] of the distinct texts, text -> row). Equal texts get one embedding, so that ties stay ties."""
+    unique = sorted(set(texts), key=lambda words: (len(words), words))
+    parts = [
+        model.encode_reports([" ".join(w) for w in unique[i : i + batch_size]])
+        for i in range(0, len(unique), batch_size)
+    ]
+    return torch.cat([torch.as_tensor(part) for part in parts]).double(), {words: i for i, words in enumerate(unique)}
+
+
+def structure_benchmark(
+    model: DualEncoder,
+    images: np.ndarray,
+    benchmark: BenchmarkSet,
+    groups: np.ndarray,
+    blind_image: np.ndarray,
+    training: BenchmarkSet | None = None,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """Outcomes of every test for one model: one row per test and study.
+
+    images: uint8 [N, S, S] of the set's studies; groups: [N] report groups; blind_image: uint8 [S, S], the mean of the training
+    images; training: a set of training reports, from which the constants are learnt (None: without that control).
+    Columns: test, family, study_id, chance, options, correct, tie, and for each control '<control>' and '<control> inverted'.
+    """
+    tests = option_tests(benchmark)
+    learning = {t.name: t for t in option_tests(training)} if training else {}
+    texts = {text for test in (*tests, *learning.values()) for row in test.options for text in row}
+    report_embeds, place = embed_texts(model, sorted(texts))
+    image_embeds = image_vectors(model, images)
+    blind = BlindVectors(
+        image_vectors(model, blind_image[None])[0],
+        image_embeds[torch.from_numpy(other_rows(np.asarray(groups), seed))],
+        learnt_constant(report_embeds, [learning[t.name] for t in tests if t.name in learning], place),
+    )
+    return pd.concat(
+        [_outcomes(t, image_embeds, report_embeds, place, blind, benchmark) for t in tests], ignore_index=True
+    )
+
+
+def image_vectors(model: DualEncoder, images: np.ndarray, batch_size: int = 128) -> Tensor:
+    """Embeddings of uint8 images [N, S, S]: float64 [N, D]."""
+    parts = [model.encode_images(images[i : i + batch_size]) for i in range(0, len(images), batch_size)]
+    return torch.cat([torch.as_tensor(part) for part in parts]).double()
+
+
+def _outcomes(
+    test: OptionTest,
+    images: Tensor,
+    reports: Tensor,
+    place: Mapping[Words, int],
+    blind: BlindVectors,
+    benchmark: BenchmarkSet,
+) -> pd.DataFrame:
+    rows = torch.tensor(test.rows)
+    options = reports[torch.tensor([[place[text] for text in row] for row in test.options])]  # [n, 1 + K, D]
+    table: dict[str, object] = {
+        "test": test.name, "family": test.family, "study_id": [benchmark.study_ids[i] for i in test.rows],
+        "chance": test.chance, "options": 1 + len(test.kinds),
+    }  # fmt: skip
+    scores = _scores(images[rows], options)
+    table["correct"], table["tie"] = _highest(scores), _tied(scores)
+    table["margin"] = (scores[:, 0] - scores[:, 1:].max(dim=1).values).numpy()
+    vectors = {"mean image": blind.mean.expand(len(rows), -1), "other image": blind.other[rows]}
+    if test.name in blind.constant:
+        vectors["constant"] = blind.constant[test.name].expand(len(rows), -1)
+    for name, vector in vectors.items():
+        unseen = _scores(vector, options)
+        table[name], table[f"{name} inverted"] = _highest(unseen), _lowest(unseen)
+    return pd.DataFrame(table)
+
+
+def _scores(images: Tensor, options: Tensor) -> Tensor:
+    """<image_i, text_ik>, float64 [n, 1 + K]: a sum in one order, so that equal texts tie."""
+    return (images[:, None] * options).sum(dim=-1)
+
+
+def _highest(scores: Tensor) -> np.ndarray:
+    return (scores[:, 0] > scores[:, 1:].max(dim=1).values).numpy().astype(float)
+
+
+def _lowest(scores: Tensor) -> np.ndarray:
+    return (scores[:, 0] < scores[:, 1:].min(dim=1).values).numpy().astype(float)
+
+
+def _tied(scores: Tensor) -> np.ndarray:
+    return (scores[:, 0] == scores[:, 1:].max(dim=1).values).numpy().astype(float)
+
+
+def gain_table(outcomes: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Accuracy, controls and image gain of every test, with 95 % intervals.
+
+    outcomes: rows of :func:`structure_benchmark`; a column ``seed`` makes training seeds a second level: studies (whole, with all
+    seeds) and seeds are both drawn anew in each resample. The maximum over the controls is taken anew as well.
+    Columns: test, family, accuracy, ci_low, ci_high, chance, n, seeds, ties, each control, best_blind (its name), blind (its
+    value), image_gain, gain_low, gain_high.
+    """
+    rows = []
+    for (test, family), part in outcomes.groupby(["test", "family"], sort=False):
+        rows.append({"test": test, "family": family, **_gain(part, resamples, seed)})
+    return pd.DataFrame(rows)
+
+
+def _gain(part: pd.DataFrame, resamples: int, seed: int) -> dict[str, object]:
+    controls = [c for name in CONTROLS for c in (name, f"{name} inverted") if c in part and part[c].notna().all()]
+    columns = ["correct", *controls]
+    if "seed" not in part:
+        part = part.assign(seed=0)
+    seeds = sorted(part["seed"].unique())
+    wide = part.pivot_table(index="study_id", columns="seed", values=columns, sort=False).dropna()
+    values = np.stack([wide[c].reindex(columns=seeds).to_numpy() for c in columns])  # [1 + controls, n, seeds]
+    chance = float(part["chance"].iloc[0])
+    means = values.mean(axis=(1, 2))
+    drawn = _resampled(values, resamples, seed)  # [1 + controls, resamples]
+    floor = np.maximum(chance, drawn[1:].max(axis=0, initial=0.0))
+    best = int(means[1:].argmax()) if controls else -1
+    blind, name = (means[1 + best], controls[best]) if controls and means[1 + best] > chance else (chance, "chance")
+    low, high = np.percentile(drawn[0], [2.5, 97.5])
+    gain_low, gain_high = np.percentile(drawn[0] - floor, [2.5, 97.5])
+    return {
+        "accuracy": means[0], "ci_low": low, "ci_high": high, "chance": chance, "n": len(wide), "seeds": len(seeds),
+        "ties": int(part["tie"].sum()), **dict(zip(controls, means[1:], strict=True)), "best_blind": name, "blind": blind,
+        "image_gain": means[0] - blind, "gain_low": gain_low, "gain_high": gain_high,
+    }  # fmt: skip
+
+
+def _resampled(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
+    """Means of [columns, n, seeds] over resampled studies and, where there are two or more, resampled seeds: [columns, draws]."""
+    number = values.shape[2]
+    studies = bootstrap_weights(np.arange(values.shape[1]), resamples, seed)  # [resamples, n]
+    per_seed = np.einsum("cns,rn->crs", values, studies) / studies.sum(axis=1)[:, None]
+    if number == 1:
+        return per_seed[..., 0]
+    draws = generator(seed, "seeds").multinomial(number, np.full(number, 1 / number), size=resamples) / number
+    return np.einsum("crs,rs->cr", per_seed, draws)
+
+
+def text_only_table(benchmark: BenchmarkSet, training: BenchmarkSet) -> pd.DataFrame:
+    """How well text alone answers each test: an n-gram language model of training reports, and a TF-IDF classifier fitted on
+    training reports and their copies by the same edits. Columns: test, family, n, chance, 'n-gram', 'TF-IDF' (NaN where training
+    has no copy)."""
+    language = NgramModel(" ".join(words) for words in training.originals)
+    learning = {t.name: t for t in option_tests(training)}
+    rows = []
+    for test in option_tests(benchmark):
+        flat = [" ".join(text) for row in test.options for text in row]
+        shape = (len(test.rows), 1 + len(test.kinds))
+        scores = {"n-gram": np.array([language.score(text) for text in flat]).reshape(shape)}
+        if test.name in learning:
+            lines = [[" ".join(text) for text in row] for row in learning[test.name].options]
+            model = copy_classifier([row[0] for row in lines], [text for row in lines for text in row[1:]])
+            scores["TF-IDF"] = model.decision_function(flat).reshape(shape)
+        row = {"test": test.name, "family": test.family, "n": len(test.rows), "chance": test.chance}
+        rows.append(row | {name: float(_highest(torch.from_numpy(s)).mean()) for name, s in scores.items()})
+    return pd.DataFrame(rows)
+
+
+def paraphrase_table(
+    model: DualEncoder, images: np.ndarray, benchmark: BenchmarkSet, resamples: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """What true rewordings do to a score, beside what false edits do.
+
+    For each paraphrase: ``prefers original`` (share of studies in which the original scores higher; 0.5 is what meaning asks
+    for), and ``above edit``: the share of (study, clinical edit) pairs in which the paraphrase, which is true, scores above the
+    edit, which is false (chance 0.5; ties wrong), with 95 % intervals over studies. n: studies; pairs.
+    """
+    kinds = [k for k in FAMILIES["paraphrase"] if k in benchmark.kinds]
+    edits = [k for k in FAMILIES["clinical"] if k in benchmark.kinds]
+    texts = {c for k in (*kinds, *edits) for c in benchmark.copies[k] if c is not None} | set(benchmark.originals)
+    reports, place = embed_texts(model, sorted(texts))
+    vectors = image_vectors(model, images)
+    rows = []
+    for kind in kinds:
+        studies, original, pairs = [], [], []
+        for i in benchmark.applicable(kind):
+            score = [
+                float((vectors[i] * reports[place[w]]).sum())
+                for w in (benchmark.originals[i], benchmark.copies[kind][i])
+            ]
+            wrong = [benchmark.copies[k][i] for k in edits if benchmark.copies[k][i] is not None]
+            studies.append(i)
+            original.append(float(score[0] > score[1]))
+            pairs.append([float(score[1] > float((vectors[i] * reports[place[w]]).sum())) for w in wrong])
+        rows.append({"paraphrase": kind, **_paraphrase_row(original, pairs, resamples, seed)})
+    return pd.DataFrame(rows)
+
+
+def _paraphrase_row(original: list[float], pairs: list[list[float]], resamples: int, seed: int) -> dict[str, float]:
+    if not original:
+        return {
+            "prefers original": np.nan,
+            "above edit": np.nan,
+            "ci_low": np.nan,
+            "ci_high": np.nan,
+            "n": 0,
+            "pairs": 0,
+        }
+    weights = bootstrap_weights(np.arange(len(original)), resamples, seed)
+    sums, counts = np.array([sum(p) for p in pairs]), np.array([len(p) for p in pairs])
+    drawn = (weights @ sums) / np.maximum(weights @ counts, 1)
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    share = sums.sum() / counts.sum() if counts.sum() else np.nan
+    return {"prefers original": float(np.mean(original)), "above edit": share, "ci_low": low, "ci_high": high,
+            "n": len(original), "pairs": int(counts.sum())}  # fmt: skip

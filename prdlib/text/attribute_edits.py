@@ -1,0 +1,192 @@
+"""Clinical edits of sides, zones and grades: one finding has another value, or two findings exchange theirs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from prdlib.text.editing import (
+    STATED,
+    Draft,
+    details,
+    fits,
+    grade_level,
+    level,
+    middle_lobe,
+    one_place,
+    pick,
+    same_bag,
+    sentence_words,
+    stated,
+)
+from prdlib.text.perturbation import Operations
+from prdlib.text.statements import Mention, find_phrase, mentions, rules
+from prdlib.text.tagging import TaggedReport
+
+
+def swap_laterality(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
+    """All findings of one side change to the other; not where a finding has both sides, or only one side has the anatomy."""
+    words, one_sided = report.words, set(rules().raw["anatomy_of_one_side"])
+    sides: dict[str, list[Mention]] = {"left": [], "right": []}
+    fixed = set()
+    for m in mentions(report):
+        value = one_place(words, m.side)
+        if m.polarity not in STATED or not m.side:
+            continue
+        text = sentence_words(report, m)
+        if not value or not m.finding.sided or "than" in text or middle_lobe(text) or one_sided & set(text):
+            fixed |= {words[i] for i in m.side}
+        else:
+            sides[value].append(m)
+    names = {side: {m.finding.name for m in found} for side, found in sides.items()}
+    options = [s for s, found in sides.items() if found and s not in fixed and not names["left"] & names["right"]]
+    side = pick(options, rng)
+    if side is None:
+        return None
+    draft = Draft(report)
+    for i in (i for m in sides[side] for i in m.side):
+        draft.replace(i, i + 1, ["right" if side == "left" else "left"])
+    return draft.operations()
+
+
+def swap_zone(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
+    """The findings of one zone, on one side, go to another zone."""
+    words, zones = report.words, rules().raw["zones"]
+    groups: dict[tuple[str, str], list[Mention]] = {}
+    for m in mentions(report):
+        value = one_place(words, m.zone)
+        if m.polarity in STATED and value and m.finding.zoned:
+            key = ("both" if middle_lobe(sentence_words(report, m)) else one_place(words, m.side), level(value))
+            groups.setdefault(key, []).append(m)
+    options = [key for key in groups if key[0] != "both"]
+    key = pick(options, rng)
+    if key is None:
+        return None
+    target = {"low": "high", "high": "low"}.get(key[1]) or str(pick(("high", "low"), rng))
+    elsewhere = {
+        m.finding.name for (side, level), group in groups.items() if (side, level) == (key[0], target) for m in group
+    }
+    if elsewhere & {m.finding.name for m in groups[key]}:  # the finding is said of that zone already
+        return None
+    draft = Draft(report)
+    for i in (i for m in groups[key] for i in m.zone):
+        new = zones[words[i]]
+        draft.replace(i, i + 1, [new[0 if target == "high" else 1] if isinstance(new, list) else new])
+    return draft.operations()
+
+
+def change_severity(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
+    """One finding changes its grade, in every mention that has one of the same level."""
+    words, raw = report.words, rules().raw
+    ranged = {tuple(old.split()): tuple(new.split()) for old, new in raw["ranges"].items()}
+    groups: dict[tuple[str, str], list[Mention]] = {}
+    for m in mentions(report):
+        value = one_place(words, m.grade)
+        if m.polarity not in STATED or not m.grade or (m.finding.name == "cardiomegaly" and "enlarged" in words):
+            continue
+        span = next((old for old in ranged if find_phrase(words, old, m.start, m.head) >= 0), None)
+        if span:  # 'mild to moderate' is one grade of three words
+            groups.setdefault((m.finding.name, " ".join(span)), []).append(m)
+        elif value and raw["grades"][m.finding.scale][value]:
+            groups.setdefault((m.finding.name, grade_level(value)), []).append(m)
+    names = [name for name, _ in groups]
+    options = [key for key in groups if names.count(key[0]) == 1]  # not a finding of two grades
+    key = pick(options, rng)
+    if key is None:
+        return None
+    draft, span = Draft(report), tuple(key[1].split())
+    for m in groups[key]:
+        if span in ranged:
+            place = find_phrase(words, span, m.start, m.head)
+            draft.replace(place, place + len(span), ranged[span])
+            continue
+        for i in m.grade:
+            draft.replace(i, i + 1, [pick(raw["grades"][m.finding.scale][words[i]], rng)])
+    return draft.operations()
+
+
+def _pairs(groups: Sequence[str], rng: np.random.Generator) -> list[tuple[str, str]]:
+    names = sorted(groups)
+    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
+    rng.shuffle(pairs)
+    return [(str(a), str(b)) for a, b in pairs]
+
+
+def exchange_attributes(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
+    """Two findings exchange their sides, zones or grades, in all their mentions."""
+    words, groups = report.words, stated(report)
+    attributes = ["side", "zone", "grade"]
+    for a, b in _pairs(list(groups), rng):
+        rng.shuffle(attributes)
+        for attribute in attributes:
+            places = [[i for m in groups[name] for i in getattr(m, attribute)] for name in (a, b)]
+            values = [one_place(words, p) for p in places]
+            if not all(values) or not _may_exchange(report, groups[a], groups[b], attribute, values):
+                continue
+            draft = Draft(report)
+            for mine, new in zip(places, values[::-1], strict=True):
+                source = places[1 - places.index(mine)][0]
+                for i in mine:
+                    draft.replace(i, i + 1, [source if words[source] == new else new])
+            operations = same_bag(report, draft)
+            if operations is not None:
+                return operations
+    return None
+
+
+def _may_exchange(
+    report: TaggedReport, first: list[Mention], second: list[Mention], attribute: str, values: list[str]
+) -> bool:
+    """Whether the values differ in meaning, and each fits where the other stands."""
+    texts = [sentence_words(report, m) for m in (*first, *second)]
+    first, second = first[0].finding, second[0].finding
+    if attribute == "side":
+        fixed = set(rules().raw["anatomy_of_one_side"])
+        bound = any(fixed & set(text) or middle_lobe(text) for text in texts)
+        return values[0] != values[1] and first.sided and second.sided and not bound
+    if attribute == "zone":
+        same = level(values[0]) == level(values[1]) or _zone_class(values[0]) != _zone_class(values[1])
+        return not same and first.zoned and second.zoned
+    grades = rules().raw["grades"]
+    fit = values[1] in grades.get(first.scale, ()) and values[0] in grades.get(second.scale, ())
+    return (
+        fit
+        and grade_level(values[0]) != grade_level(values[1])
+        and values[0].endswith("ly") == values[1].endswith("ly")
+    )
+
+
+def _zone_class(word: str) -> str:
+    """Words that can stand in each other's place: 'upper' needs a noun behind it, 'apex' is one."""
+    if word in rules().raw["zone_adjectives"]:
+        return "adjective"
+    return {"base": "noun", "apex": "noun", "bases": "nouns", "apices": "nouns"}.get(word, "plain adjective")
+
+
+def exchange_findings(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
+    """Two findings exchange their nouns: each stands where the other did, in all mentions."""
+    words, raw = report.words, rules().raw
+    groups = {name: group for name, group in stated(report).items() if name in raw["exchangeable"]}
+    for a, b in _pairs(list(groups), rng):
+        first, second = groups[a], groups[b]
+        linked = any(set(raw["linking"]) & set(sentence_words(report, m)) for m in (*first, *second))
+        linked = linked or any(a in part and b in part for part in raw["overlaps"])
+        bound = any(set(raw["bound_modifiers"]) & set(words[m.start : m.head]) for m in (*first, *second))
+        if linked or bound or len(first) != len(second):
+            continue
+        if any(x.plural != y.plural for x, y in zip(first, second, strict=True)):
+            continue
+        said = [details(words, group) for group in (first, second)]
+        if said[0] == said[1] or not all(any(d.values()) for d in said):  # nothing to tell them apart
+            continue
+        if not (fits(first[0].finding, said[1]) and fits(second[0].finding, said[0])):
+            continue
+        draft = Draft(report)
+        for x, y in zip(first, second, strict=True):
+            draft.replace(x.head, x.head_end, range(y.head, y.head_end))
+            draft.replace(y.head, y.head_end, range(x.head, x.head_end))
+        operations = same_bag(report, draft)
+        if operations is not None:
+            return operations
+    return None

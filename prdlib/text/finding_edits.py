@@ -1,0 +1,213 @@
+"""Clinical edits of what is there: a finding is replaced, left out, denied, or affirmed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from prdlib.text.editing import Draft, article_of, by_finding, cut_off, details, fits, removable, stated
+from prdlib.text.perturbation import Operations
+from prdlib.text.statements import Finding, Mention, mentions, rules, sentences
+from prdlib.text.tagging import TaggedReport
+
+
+def replace_finding(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
+    """A finding becomes another that a reader could take for it, and that the report does not speak of."""
+    known, groups = rules(), stated(report)
+    named = {m.finding.name for m in mentions(report)}
+    names = [n for n in groups if n in known.raw["confusable"]]
+    rng.shuffle(names)
+    for name in names:
+        group = groups[name]
+        said = details(report.words, group)
+        shaped = any(set(known.raw["bound_modifiers"]) & set(report.words[m.start : m.head]) for m in group)
+        for candidate in known.raw["confusable"][name]:
+            new = known.findings[candidate]
+            noun = _forms(new, any(m.plural for m in group))
+            if candidate in named or not fits(new, said) or noun is None:
+                continue
+            if shaped and candidate in ("nodule", "mass"):  # no 'patchy nodule'
+                continue
+            draft = Draft(report)
+            for m in group:
+                _put_noun(draft, m, new, noun[m.plural])
+            return draft.operations()
+    return None
+
+
+def _forms(finding: Finding, plural: bool) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
+    """The finding's plain noun, or one that has a plural where that is needed."""
+    return next((form for form in finding.forms if form[1] or not plural), None)
+
+
+def _put_noun(draft: Draft, m: Mention, new: Finding, noun: tuple[str, ...]) -> None:
+    draft.replace(m.head, m.head_end, noun)
+    words, before = draft.report.words, m.start - 1
+    has_article = before >= 0 and words[before] in ("a", "an")
+    if has_article and not new.article:
+        draft.delete([before])
+    if new.article and not m.finding.article and not m.plural and not has_article and _wants_article(words, m):
+        draft.insert(m.start, [article_of(noun[0] if m.start == m.head else words[m.start])])
+
+
+def _wants_article(words: Sequence[str], m: Mention) -> bool:
+    before = words[m.start - 1] if m.start else ""
+    return before in ("is", "are", "with", "shows", "demonstrates", "of", "represent", "again", "to")
+
+
+def _remove(report: TaggedReport, group: Sequence[Mention], draft: Draft) -> bool:
+    """Take the mentions out: a sentence of its own goes as a whole, an item leaves its list. False where neither works."""
+    everything, parts = mentions(report), sentences(report)
+    for m in group:
+        inside = [x for x in everything if x.sentence == m.sentence]
+        if all(x in group for x in inside):
+            draft.delete(parts[m.sentence])
+            before = parts[m.sentence - 1] if m.sentence else range(0)
+            if len(before) == 1 and report.words[before.start].isdigit():  # the number goes with its sentence
+                draft.delete(before)
+        elif not _leave_list(report, inside, m, draft):
+            return False
+    return True
+
+
+def _leave_list(report: TaggedReport, items: Sequence[Mention], m: Mention, draft: Draft) -> bool:
+    """Take ``m`` out of 'a x, b y and c z'; False where the sentence is no plain list."""
+    words = report.words
+    starts = [x.start - (x.start > 0 and words[x.start - 1] in ("a", "an")) for x in items]
+    joins = [range(left.end, start) for left, start in zip(items, starts[1:], strict=False)]
+    kinds = [words[j.start : j.stop] for j in joins]
+    link = next((k[0] for k in kinds if k in (("and",), ("or",))), None)
+    if (
+        link is None
+        or any(k not in ((), (link,)) for k in kinds)
+        or kinds[-1] != (link,)
+        or (m.side and len(items) > 9)
+    ):
+        return False
+    k = items.index(m)
+    draft.delete(range(starts[k], m.end))
+    last = len(items) - 1
+    if len(items) == 2:
+        draft.delete(joins[0])
+        _singular_verb(words, items[1 - k], items[-1].end, draft)
+        if link == "or" and items[0].start and words[starts[0] - 1] == "neither":
+            return False
+    elif k == last:
+        draft.delete(joins[-1])
+        if kinds[-2] == ():
+            draft.insert(starts[last - 1], [link])
+    elif k == last - 1:
+        if kinds[-2] == (link,):
+            draft.delete(joins[-2])
+    elif kinds[k] == (link,):
+        draft.delete(joins[k])
+    return True
+
+
+def _singular_verb(words: Sequence[str], left: Mention, end: int, draft: Draft) -> None:
+    if not left.plural and end < len(words) and words[end] in ("are", "were", "have"):
+        draft.replace(end, end + 1, [{"are": "is", "were": "was", "have": "has"}[words[end]]])
+
+
+def omit_finding(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
+    """All that is said of one finding that is there is left out."""
+    groups, names = by_finding(report), removable(report)
+    rng.shuffle(names)
+    for name in names:
+        draft = Draft(report)
+        if _remove(report, groups[name], draft) and any(draft.slots):
+            return draft.operations()
+    return None
+
+
+PRESENT = ("present", "seen", "noted", "identified", "evident", "visualized", "demonstrated", "redemonstrated")
+THERE = (("there", "is"), ("there", "are"), ("there", "is", "again"), ("there", "remains"), ("again", "noted", "is"))
+SHOWS = ("shows", "demonstrates", "reveals", "showing")
+
+
+def negate_finding(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
+    """One finding that is there is denied; what else the report says of it is left out."""
+    groups, names = by_finding(report), removable(report)
+    rng.shuffle(names)
+    for name in names:
+        for m in groups[name]:
+            draft = Draft(report)
+            rest = [x for x in groups[name] if x is not m]
+            if _deny(report, m, draft) and _remove(report, rest, draft):
+                return draft.operations()
+    return None
+
+
+def _deny(report: TaggedReport, m: Mention, draft: Draft) -> bool:
+    """'There is a small X.' -> 'There is no X.'; 'X is seen.' and a bare 'X.' -> 'No X is seen.', 'No X.'."""
+    words, sentence = report.words, sentences(report)[m.sentence]
+    if cut_off(report, m) or any(x is not m and x.sentence == m.sentence for x in mentions(report)):
+        return False
+    article = m.start > sentence.start and words[m.start - 1] in ("a", "an", "the", "some")
+    opening = words[sentence.start : m.start - article]
+    ending = words[m.end : sentence.stop]
+    seen = len(ending) in (2, 3) and ending[0] in ("is", "are") and ending[-1] in PRESENT
+    seen = seen and (len(ending) == 2 or ending[1] == "again")
+    if not (opening == () or opening in THERE or (opening[-1] in SHOWS and len(opening) <= 3)):
+        return False
+    if not (ending == () or (seen and opening == ()) or (len(ending) == 1 and ending[0] in PRESENT)):
+        return False
+    draft.replace(m.start - article, m.start - article + 1, ["no"] if article else ["no", m.start])
+    draft.delete(i for i in (*m.grade, *_plain_modifiers(report, m)) if article or i != m.start)
+    if not article and m.start in (*m.grade, *_plain_modifiers(report, m)):
+        draft.replace(m.start, m.start + 1, ["no"])
+    if "again" in opening:
+        draft.delete([sentence.start + opening.index("again")])
+        if opening[0] == "again":
+            return False
+    return True
+
+
+def _plain_modifiers(report: TaggedReport, m: Mention) -> list[int]:
+    """Words before the noun that a denial would not carry: all but side, zone and what belongs to the place."""
+    kept = {*rules().raw["place_nouns"], "sided"}
+    return [i for i in range(m.start, m.head) if i not in (*m.side, *m.zone) and report.words[i] not in kept]
+
+
+OPENINGS = tuple(
+    tuple(opening.split())
+    for opening in (
+        "no", "no evidence of", "no radiographic evidence of", "no visible", "no definite", "no focal", "negative for",
+        "there is no", "there are no", "there is no evidence of", "there is no focal", "there is no definite",
+    )
+)  # fmt: skip
+
+
+def affirm_finding(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
+    """One finding that is denied is there: it leaves the denial and gets a sentence of its own."""
+    everything, groups = mentions(report), by_finding(report)
+    overlaps = {n: {o for part in rules().raw["overlaps"] if n in part for o in part} - {n} for n in groups}
+    names = [
+        n for n, group in groups.items()
+        if len(group) == 1 and group[0].polarity == "denied" and not cut_off(report, group[0])
+        and not any(m.polarity != "denied" for o in overlaps[n] for m in groups.get(o, ()))
+    ]  # fmt: skip
+    rng.shuffle(names)
+    for name in names:
+        m, draft = groups[name][0], Draft(report)
+        sentence = sentences(report)[m.sentence]
+        inside = [x for x in everything if x.sentence == m.sentence]
+        opening = report.words[sentence.start : inside[0].start]
+        ending = report.words[inside[-1].end : sentence.stop]
+        closed = (
+            ending == ()
+            or (ending[0] in ("is", "are") and ending[-1] in PRESENT)
+            or ending[-1:] in (("seen",), ("identified",))
+        )
+        if opening not in OPENINGS or not closed or m.side or m.zone or m.grade or m.start != m.head:
+            continue
+        if len(inside) == 1:
+            draft.delete(sentence)
+        elif not _leave_list(report, inside, m, draft):
+            continue
+        noun = m.finding.forms[m.form][m.plural]
+        article = [article_of(noun[0])] if m.finding.article and not m.plural else []
+        draft.insert(sentence.stop, ["there", "are" if m.plural else "is", *article, *noun])
+        return draft.operations()
+    return None

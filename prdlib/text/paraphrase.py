@@ -1,0 +1,91 @@
+"""Paraphrases: copies that say the same in other words, so that sensitivity to words is not taken for sensitivity to meaning."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from prdlib.text.editing import Draft
+from prdlib.text.finding_edits import PRESENT, THERE
+from prdlib.text.perturbation import Operations, Perturbation
+from prdlib.text.statements import VERBS, find_phrase, mentions, rules, sentences
+from prdlib.text.tagging import TaggedReport
+
+
+def _sentence_order(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
+    """Sentences change places; not where one points back to another ('this', 'these', 'it') or they are numbered."""
+    parts, words = sentences(report), report.words
+    pointing = set(rules().raw["pointing_back"])
+    first = [set(words[part.start : part.start + 4]) for part in parts]
+    if len(parts) < 2 or any(pointing & opening for opening in first) or any(_is_number(words, p) for p in parts):
+        return None
+    if report.n_words > len(words):  # the last sentence was cut off: it stays the last
+        parts, last = parts[:-1], list(parts[-1])
+    else:
+        last = []
+    if len(parts) < 2:
+        return None
+    return [i for k in rng.permutation(len(parts)) for i in parts[k]] + last
+
+
+def _is_number(words: Sequence[str], part: range) -> bool:
+    return len(part) == 1 and words[part.start].isdigit()
+
+
+def _synonyms(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
+    """Phrases give way to phrases that mean the same: up to three of those that apply."""
+    words, draft, taken = report.words, Draft(report), set()
+    found = []
+    for old, new in rules().raw["synonyms"]:
+        phrase = tuple(old.split())
+        for part in sentences(report):
+            place = find_phrase(words, phrase, part.start, part.stop)
+            if place >= 0 and not taken & set(range(place, place + len(phrase))):
+                taken |= set(range(place, place + len(phrase)))
+                found.append((place, len(phrase), new.split()))
+    if not found:
+        return None
+    chosen = rng.permutation(len(found))[: min(3, len(found))]
+    for k in chosen:
+        place, size, new = found[k]
+        if new[0] in ("the", "both") and words[place - 1 : place] == ("the",):
+            draft.delete([place - 1])
+        draft.replace(place, place + size, new)
+    return draft.operations()
+
+
+def _voice(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
+    """'There is X.' <-> 'X is seen.', in one sentence."""
+    options: list[tuple[range, list[int | str]]] = []
+    everything, words = mentions(report), report.words
+    for number, part in enumerate(sentences(report)):
+        inside = [m for m in everything if m.sentence == number]
+        text = words[part.start : part.stop]
+        if len(inside) != 1 or inside[0].polarity not in ("affirmed", "denied"):
+            continue
+        m = inside[0]
+        if VERBS & set(words[m.head_end : m.end]):
+            continue
+        there = next((t for t in THERE[:2] if text[: len(t)] == t), None)
+        if there and m.end == part.stop and text[2] != "again":
+            options.append((part, [*range(part.start + 2, part.stop), part.start + 1, "seen"]))
+        elif text[-2:] in (("is", "present"), ("is", "seen"), ("are", "present"), ("are", "seen"), ("is", "noted"),
+                           ("are", "noted"), ("is", "identified"), ("are", "identified")):  # fmt: skip
+            if m.end == part.stop - 2:
+                options.append((part, ["there", part.stop - 2, *range(part.start, part.stop - 2)]))
+        elif text[-1] in PRESENT and m.end == part.stop - 1 and text[0] == "no":
+            options.append((part, ["there", "are" if m.plural else "is", *range(part.start, part.stop - 1)]))
+    if not options:
+        return None
+    part, new = options[int(rng.integers(len(options)))]
+    draft = Draft(report)
+    draft.replace(part.start, part.stop, new)
+    return draft.operations()
+
+
+ENTRIES = (
+    Perturbation("paraphrase_sentence_order", "paraphrase", "sentences change places", False, _sentence_order, True),
+    Perturbation("paraphrase_synonyms", "paraphrase", "phrases give way to synonyms", False, _synonyms),
+    Perturbation("paraphrase_voice", "paraphrase", "'there is X' becomes 'X is seen', or the reverse", False, _voice),
+)
