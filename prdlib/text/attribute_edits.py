@@ -26,27 +26,21 @@ from prdlib.text.tagging import TaggedReport
 
 
 def swap_laterality(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
-    """All findings of one side change to the other; not where a finding has both sides, or only one side has the anatomy."""
+    """All findings change to the other side. Where the report names both sides, or anatomy that only one side has, it does not
+    apply: two findings on two sides that became one side would be told by the text alone."""
     words, one_sided = report.words, set(rules().raw["anatomy_of_one_side"])
-    sides: dict[str, list[Mention]] = {"left": [], "right": []}
-    fixed = set()
-    for m in mentions(report):
-        value = one_place(words, m.side)
-        if m.polarity not in STATED or not m.side:
-            continue
-        text = sentence_words(report, m)
-        if not value or not m.finding.sided or "than" in text or middle_lobe(text) or one_sided & set(text):
-            fixed |= {words[i] for i in m.side}
-        else:
-            sides[value].append(m)
-    names = {side: {m.finding.name for m in found} for side, found in sides.items()}
-    options = [s for s, found in sides.items() if found and s not in fixed and not names["left"] & names["right"]]
-    side = pick(options, rng)
-    if side is None:
+    found = [m for m in mentions(report) if m.side and m.polarity in STATED]
+    spoken_for = {i for m in mentions(report) for i in m.side}
+    elsewhere = [i for i, word in enumerate(words) if word in rules().raw["sides"] and i not in spoken_for]
+    if elsewhere or len({words[i] for m in found for i in m.side}) != 1:  # 'the right lung is clear' would contradict
         return None
+    for m in found:
+        text = sentence_words(report, m)
+        if not m.finding.sided or "than" in text or middle_lobe(text) or one_sided & set(text):
+            return None
     draft = Draft(report)
-    for i in (i for m in sides[side] for i in m.side):
-        draft.replace(i, i + 1, ["right" if side == "left" else "left"])
+    for i in (i for m in found for i in m.side):
+        draft.replace(i, i + 1, ["right" if words[i] == "left" else "left"])
     return draft.operations()
 
 

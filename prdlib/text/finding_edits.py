@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from prdlib.text.editing import Draft, article_of, by_finding, cut_off, details, fits, removable, stated
+from prdlib.text.editing import Draft, article_of, by_finding, cut_off, details, fits, pick, removable, stated
 from prdlib.text.perturbation import Operations
-from prdlib.text.statements import Finding, Mention, mentions, rules, sentences
+from prdlib.text.statements import VERBS, Finding, Mention, mentions, rules, sentences
 from prdlib.text.tagging import TaggedReport
 
 
@@ -140,7 +140,7 @@ def negate_finding(report: TaggedReport, rng: np.random.Generator) -> Operations
 
 
 def _deny(report: TaggedReport, m: Mention, draft: Draft) -> bool:
-    """'There is a small X.' -> 'There is no X.'; 'X is seen.' and a bare 'X.' -> 'No X is seen.', 'No X.'."""
+    """'There is a small left X.' -> 'There is no X.'; 'X is seen.' and a bare 'X.' -> 'No X is seen.', 'No X.'."""
     words, sentence = report.words, sentences(report)[m.sentence]
     if cut_off(report, m) or any(x is not m and x.sentence == m.sentence for x in mentions(report)):
         return False
@@ -153,21 +153,13 @@ def _deny(report: TaggedReport, m: Mention, draft: Draft) -> bool:
         return False
     if not (ending == () or (seen and opening == ()) or (len(ending) == 1 and ending[0] in PRESENT)):
         return False
-    draft.replace(m.start - article, m.start - article + 1, ["no"] if article else ["no", m.start])
-    draft.delete(i for i in (*m.grade, *_plain_modifiers(report, m)) if article or i != m.start)
-    if not article and m.start in (*m.grade, *_plain_modifiers(report, m)):
-        draft.replace(m.start, m.start + 1, ["no"])
     if "again" in opening:
-        draft.delete([sentence.start + opening.index("again")])
-        if opening[0] == "again":
-            return False
+        return False
+    first = m.start - article
+    after = next((i for i in range(m.head_end, m.end) if words[i] not in VERBS), m.end)
+    draft.delete([*range(first, m.head), *range(after, m.end)])
+    draft.insert(first, ["no"])
     return True
-
-
-def _plain_modifiers(report: TaggedReport, m: Mention) -> list[int]:
-    """Words before the noun that a denial would not carry: all but side, zone and what belongs to the place."""
-    kept = {*rules().raw["place_nouns"], "sided"}
-    return [i for i in range(m.start, m.head) if i not in (*m.side, *m.zone) and report.words[i] not in kept]
 
 
 OPENINGS = tuple(
@@ -180,7 +172,7 @@ OPENINGS = tuple(
 
 
 def affirm_finding(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
-    """One finding that is denied is there: it leaves the denial and gets a sentence of its own."""
+    """One finding that is denied is there: it leaves the denial and gets a sentence of its own, with a grade and a side."""
     everything, groups = mentions(report), by_finding(report)
     overlaps = {n: {o for part in rules().raw["overlaps"] if n in part for o in part} - {n} for n in groups}
     names = [
@@ -207,7 +199,17 @@ def affirm_finding(report: TaggedReport, rng: np.random.Generator) -> Operations
         elif not _leave_list(report, inside, m, draft):
             continue
         noun = m.finding.forms[m.form][m.plural]
-        article = [article_of(noun[0])] if m.finding.article and not m.plural else []
-        draft.insert(sentence.stop, ["there", "are" if m.plural else "is", *article, *noun])
+        phrase = [*_drawn_details(m, rng), *noun]
+        article = [article_of(phrase[0])] if m.finding.article and not m.plural else []
+        draft.insert(sentence.stop, ["there", "are" if m.plural else "is", *article, *phrase])
         return draft.operations()
     return None
+
+
+def _drawn_details(m: Mention, rng: np.random.Generator) -> list[str]:
+    """A grade and a side at random, as findings that are there have them."""
+    grades = {"size": ("small", "moderate", "large"), "severity": ("mild", "moderate", "severe")}.get(
+        m.finding.scale, ()
+    )
+    grade = [str(pick(grades, rng))] if grades else []
+    return grade + ([str(pick(("left", "right"), rng))] if m.finding.sided and not m.plural else [])

@@ -203,10 +203,7 @@ def _attributes(
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     raw = known.raw
     around = [*range(start, head), *range(head_end, end)]
-    side = tuple(
-        i for i in around
-        if words[i] in raw["sides"] and not (i + 1 < len(words) and words[i + 1] in raw["not_a_side"])
-    )  # fmt: skip
+    side = tuple(i for i in around if words[i] in raw["sides"])
     zone = tuple(i for i in around if words[i] in raw["zones"] and _is_zone(words, i, raw))
     scale = raw["grades"].get(finding.scale, {})
     grade = tuple(i for i in range(start, head) if words[i] in scale and words[i + 1] not in raw["not_a_grade_before"])

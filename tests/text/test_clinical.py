@@ -1,0 +1,153 @@
+"""Clinical edits: what they change, what they leave, where they do not apply."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from prdlib.config import CLINICAL
+from prdlib.config import FAMILIES as CONFIGURED
+from prdlib.data import phantom
+from prdlib.text import FAMILIES, PERTURBATIONS, perturb, perturb_reports, rebuild, tag
+from prdlib.text.editing import article_of
+
+SIMPLE = "There is a small left pleural effusion. No pneumothorax or consolidation. Heart size is normal."
+
+
+def edit(text, name, seed=0):
+    copy = perturb(tag([text])[0], name, np.random.default_rng(seed))
+    return None if copy.is_noop else copy.text
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "copy"),
+    [
+        ("swap_laterality", "Small left effusion. Impression of left effusion.",
+         "small right effusion impression of right effusion"),
+        ("swap_zone", "Nodule in the left upper lobe.", "nodule in the left lower lobe"),
+        ("swap_zone", "Right basilar opacity.", "right apical opacity"),
+        ("change_severity", "Mild cardiomegaly. Stable mild cardiomegaly.", "severe cardiomegaly stable severe cardiomegaly"),
+        ("change_severity", "There is a mild to moderate effusion.", "there is a moderate to severe effusion"),
+        ("change_severity", "Mild to moderate cardiomegaly.", "moderate to severe cardiomegaly"),
+        ("exchange_attributes", "A left nodule and a right effusion.", "a right nodule and a left effusion"),
+        ("exchange_findings", "A small left nodule. A large right mass.", None),  # one may stand for the other
+        ("exchange_findings", "A small left effusion. A large right pneumothorax.",
+         "a small left pneumothorax a large right effusion"),
+        ("negate_finding", "There is a small left effusion.", "there is no effusion"),
+        ("negate_finding", "Mild cardiomegaly is seen. No edema.", "no cardiomegaly is seen no edema"),
+        ("omit_finding", "Lungs are clear. Mild cardiomegaly. Impression of cardiomegaly.", "lungs are clear"),
+        ("omit_finding", "Findings of edema and cardiomegaly.", "findings of cardiomegaly"),
+        ("change_temporal", "Stable cardiomegaly.", "worsening cardiomegaly"),
+        ("change_temporal", "The effusion has increased since the prior study.",
+         "the effusion has decreased since the prior study"),
+        ("change_temporal", "Increased interstitial opacities.", None),  # dense, not grown
+        ("change_temporal", "Stable position of the catheter.", None),
+        ("paraphrase_voice", "There is a small left effusion.", "a small left effusion is seen"),
+        ("paraphrase_voice", "No effusion is seen.", "there is no effusion"),
+    ],
+)  # fmt: skip
+def test_by_hand(name, text, copy):
+    options = {"omit_finding": {copy, "findings of edema"}} if "and cardiomegaly" in text else {}
+    assert edit(text, name) in options.get(name, {copy})
+
+
+def test_an_affirmed_finding_leaves_the_denial_and_gets_a_sentence_with_an_article():
+    copies = {edit("No effusion, pneumothorax or edema.", "affirm_finding", seed) for seed in range(60)}
+    assert "no effusion or pneumothorax there is mild edema" in copies
+    assert "no pneumothorax or edema there is a small left effusion" in copies
+    assert all(c.startswith("no ") and " there is " in c for c in copies)
+
+
+def test_a_measurement_changes_everywhere_and_keeps_its_form():
+    text = "A 2.2 x 1.6 cm nodule in the right lung. 1. 2.2 cm nodule."
+    assert {edit(text, "change_measurement", s) for s in range(40)} == {
+        "a 4.4 x 3.2 cm nodule in the right lung 1 4.4 cm nodule",
+        "a 1.1 x 0.8 cm nodule in the right lung 1 1.1 cm nodule",
+        "a 4.4 x 1.6 cm nodule in the right lung 1 4.4 cm nodule",
+        "a 1.1 x 1.6 cm nodule in the right lung 1 1.1 cm nodule",
+    }  # the last two: drawn at the second mention
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("swap_laterality", "No left effusion."),
+        ("swap_laterality", "Left effusion. Right nodule."),  # that is an exchange
+        ("swap_laterality", "Left effusion. The right lung is clear."),  # would contradict
+        ("swap_laterality", "Right middle lobe nodule."),
+        ("swap_laterality", "Scarring of the lingula on the left."),
+        ("swap_zone", "Clips in the upper abdomen. Nodule."),
+        ("change_severity", "The heart is enlarged. Mild cardiomegaly."),
+        ("exchange_attributes", "Left nodule. Left effusion."),
+        ("exchange_attributes", "Left basal opacity. Left basilar atelectasis."),
+        ("negate_finding", "Mild cardiomegaly. The heart is enlarged."),
+        ("negate_finding", "Left basilar opacity. Left lower lobe consolidation."),
+        ("affirm_finding", "No effusion. There is a small left effusion."),
+        ("affirm_finding", "Lungs are clear without effusion."),
+        ("omit_finding", "Interval removal of the catheter."),
+        ("change_temporal", "Catheter is unchanged."),
+        ("change_measurement", "Two views. T12 fracture of the 7th rib."),
+        ("replace_finding", "Heart size is normal."),
+    ],
+)
+def test_where_it_would_say_the_same_or_contradict_it_does_not_apply(name, text):
+    assert {edit(text, name, seed) for seed in range(10)} == {None}
+
+
+@pytest.mark.parametrize("word", ["effusion", "unilateral", "nodule", "infiltrate", "unusual"])
+def test_articles(word):
+    assert article_of(word) == ("an" if word in ("effusion", "infiltrate", "unusual") else "a")
+
+
+@pytest.fixture(scope="module")
+def phantoms():
+    items = [phantom.study(11, i) for i in range(250)]
+    return tag([item.report for item in items]), [item.study_id for item in items]
+
+
+@pytest.mark.parametrize("name", [*FAMILIES["clinical"], *FAMILIES["paraphrase"]])
+def test_copies_are_rebuilt_from_operations_and_say_what_they_keep(name, phantoms):
+    tagged, ids = phantoms
+    copies = [row[0] for row in perturb_reports(tagged, [name], 0, 0, ids)]
+    applied = [(t, c) for t, c in zip(tagged, copies, strict=True) if not c.is_noop]
+    if name != "change_measurement":  # phantoms measure nothing
+        assert len(applied) >= 5
+    for report, copy in applied:
+        assert " ".join(rebuild(report.words, copy.operations)) == copy.text != report.normalised
+        assert not [
+            pair
+            for pair in zip(copy.text.split(), copy.text.split()[1:], strict=False)
+            if pair[0] == "a" and pair[1][0] in "aeio"
+        ]
+        if PERTURBATIONS[name].keeps_words:
+            assert Counter(copy.text.split()) == Counter(report.words)
+
+
+def test_exchanges_of_attributes_are_those_of_the_counterfactual_twin():
+    """On phantoms whose findings differ in one attribute alone, the edit writes the twin's report."""
+    hits = 0
+    for i in range(400):
+        study = phantom.study(5, i)
+        twin = study.twin()
+        if twin is None or len(study.findings) != 2:
+            continue
+        report, other = tag([study.report, twin.report])
+        copies = {perturb(report, "exchange_attributes", np.random.default_rng(s)).text for s in range(6)}
+        hits += other.normalised in copies
+    assert hits >= 40
+
+
+def test_the_same_copy_whatever_stands_beside_it(phantoms):
+    tagged, ids = phantoms
+    names = list(CLINICAL)
+    table = perturb_reports(tagged[:60], names, 3, 1, ids[:60])
+    assert perturb_reports(tagged[:60][::-1], names[::-1], 3, 1, ids[:60][::-1]) == [row[::-1] for row in table[::-1]]
+
+
+def test_families_are_those_of_the_settings():
+    assert {family: FAMILIES[family] for family in CONFIGURED} == CONFIGURED
+
+
+def test_every_edit_says_what_it_changes_and_sides_of_a_simple_report_change():
+    assert all(entry.changes for entry in PERTURBATIONS.values())
+    assert "right pleural effusion" in edit(SIMPLE, "swap_laterality")
