@@ -17,7 +17,10 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
+from prdlib.evaluation.benchmark_set import BenchmarkSet
+from prdlib.images import encode_png
 from prdlib.models import PRDModel, WeightsError
+from prdlib.repro import write_atomic
 
 
 class AdapterError(ValueError):
@@ -95,7 +98,7 @@ class OpenCLIP:
         try:
             import open_clip
         except ImportError as error:
-            raise AdapterError("open_clip is not installed: pip install open_clip_torch.") from error
+            raise AdapterError("open_clip is not installed: pip install 'prdlib[open_clip]'.") from error
         if weights and not Path(weights).is_file():
             raise AdapterError(f"No weights file at {weights!r}: download it first; nothing is fetched at run time.")
         if architecture not in open_clip.list_models():
@@ -164,6 +167,23 @@ class StoredEmbeddings:
                 "that 'python -m prdlib benchmark-set --export FOLDER' writes."
             )
         return torch.stack([self.tables[kind][key] for key in keys])
+
+
+def export_inputs(folder: str | Path, images: np.ndarray, blind_image: np.ndarray, sets: Sequence[BenchmarkSet]) -> int:
+    """Write what the benchmark will ask a model for: images/<key>.png and reports.jsonl (key, report); returns how many.
+
+    images: uint8 [N, S, S]; blind_image: uint8 [S, S]; sets: of the split that is scored and of training.
+    """
+    folder = Path(folder)
+    pictures = {image_key(image): image for image in (*images, blind_image)}
+    for key, image in pictures.items():
+        write_atomic(folder / "images" / f"{key}.png", encode_png(image))
+    texts = {words for part in sets for words in part.originals}
+    texts |= {words for part in sets for column in part.copies.values() for words in column if words is not None}
+    reports = sorted(" ".join(words) for words in texts)
+    lines = [json.dumps({"key": report_key(report), "report": report}) for report in reports]
+    write_atomic(folder / "reports.jsonl", "\n".join(lines) + "\n")
+    return len(pictures) + len(reports)
 
 
 def image_key(image: np.ndarray) -> str:

@@ -16,7 +16,7 @@ from prdlib.evaluation.statistics import holm, mean_interval, sign_flip_test
 from prdlib.evaluation.twins import make_twins, twin_outcomes, twin_table
 from prdlib.text import FAMILIES, ZERO_SHOT_KINDS
 
-MOST_TRAINING = 600  # training reports that the blind constants and the text-only models learn from
+MOST_TRAINING = 400  # training reports that the blind constants and the text-only models learn from
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,12 @@ from prdlib.text.editing import (
     level,
     middle_lobe,
     one_place,
+    overlapping,
     pick,
     same_bag,
     sentence_words,
     stated,
+    unspoken,
 )
 from prdlib.text.perturbation import Operations
 from prdlib.text.statements import Mention, find_phrase, mentions, rules
@@ -30,9 +32,7 @@ def swap_laterality(report: TaggedReport, rng: np.random.Generator) -> Operation
     apply: two findings on two sides that became one side would be told by the text alone."""
     words, one_sided = report.words, set(rules().raw["anatomy_of_one_side"])
     found = [m for m in mentions(report) if m.side and m.polarity in STATED]
-    spoken_for = {i for m in mentions(report) for i in m.side}
-    elsewhere = [i for i, word in enumerate(words) if word in rules().raw["sides"] and i not in spoken_for]
-    if elsewhere or len({words[i] for m in found for i in m.side}) != 1:  # 'the right lung is clear' would contradict
+    if unspoken(report, "side") or len({words[i] for m in found for i in m.side}) != 1:
         return None
     for m in found:
         text = sentence_words(report, m)
@@ -46,26 +46,24 @@ def swap_laterality(report: TaggedReport, rng: np.random.Generator) -> Operation
 
 def swap_zone(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
     """The findings of one zone, on one side, go to another zone."""
-    words, zones = report.words, rules().raw["zones"]
-    groups: dict[tuple[str, str], list[Mention]] = {}
-    for m in mentions(report):
-        value = one_place(words, m.zone)
-        if m.polarity in STATED and value and m.finding.zoned:
-            key = ("both" if middle_lobe(sentence_words(report, m)) else one_place(words, m.side), level(value))
-            groups.setdefault(key, []).append(m)
-    options = [key for key in groups if key[0] != "both"]
-    key = pick(options, rng)
-    if key is None:
+    words, raw = report.words, rules().raw
+    found = [(m, one_place(words, m.side), level(one_place(words, m.zone))) for m in mentions(report)
+             if m.polarity in STATED and m.finding.zoned and one_place(words, m.zone)]  # fmt: skip
+    anchored = {*raw["anatomy_of_one_side"], *raw["anatomy_of_one_zone"]}
+    options = [(m, side, zone) for m, side, zone in found if not anchored & set(sentence_words(report, m))]
+    options = [(m, side, zone) for m, side, zone in options if not middle_lobe(sentence_words(report, m))]
+    chosen = pick(options, rng)
+    if chosen is None or unspoken(report, "zone"):
         return None
-    target = {"low": "high", "high": "low"}.get(key[1]) or str(pick(("high", "low"), rng))
-    elsewhere = {
-        m.finding.name for (side, level), group in groups.items() if (side, level) == (key[0], target) for m in group
-    }
-    if elsewhere & {m.finding.name for m in groups[key]}:  # the finding is said of that zone already
+    _, side, zone = chosen
+    group = [m for m, s, z in found if z == zone and (s == side or not s or not side)]
+    target = {"low": "high", "high": "low"}.get(zone) or str(pick(("high", "low"), rng))
+    elsewhere = {m.finding.name for m, s, z in found if z == target and (s == side or not s or not side)}
+    if elsewhere & {m.finding.name for m in group} or any(anchored & set(sentence_words(report, m)) for m in group):
         return None
     draft = Draft(report)
-    for i in (i for m in groups[key] for i in m.zone):
-        new = zones[words[i]]
+    for i in (i for m in group for i in m.zone):
+        new = raw["zones"][words[i]]
         draft.replace(i, i + 1, [new[0 if target == "high" else 1] if isinstance(new, list) else new])
     return draft.operations()
 
@@ -77,7 +75,7 @@ def change_severity(report: TaggedReport, rng: np.random.Generator) -> Operation
     groups: dict[tuple[str, str], list[Mention]] = {}
     for m in mentions(report):
         value = one_place(words, m.grade)
-        if m.polarity not in STATED or not m.grade or (m.finding.name == "cardiomegaly" and "enlarged" in words):
+        if m.polarity not in STATED or not m.grade or set(raw["also"].get(m.finding.name, ())) & set(words):
             continue
         span = next((old for old in ranged if find_phrase(words, old, m.start, m.head) >= 0), None)
         if span:  # 'mild to moderate' is one grade of three words
@@ -85,7 +83,12 @@ def change_severity(report: TaggedReport, rng: np.random.Generator) -> Operation
         elif value and raw["grades"][m.finding.scale][value]:
             groups.setdefault((m.finding.name, grade_level(value)), []).append(m)
     names = [name for name, _ in groups]
-    options = [key for key in groups if names.count(key[0]) == 1]  # not a finding of two grades
+    graded = {m.finding.name for m in mentions(report) if m.grade}
+    options = [
+        key for key in groups
+        if names.count(key[0]) == 1 and not overlapping(key[0]) & graded  # not a finding of two grades
+        and not any(set(raw["linking"]) & set(sentence_words(report, m)) for m in groups[key])
+    ]  # fmt: skip
     key = pick(options, rng)
     if key is None:
         return None
@@ -116,7 +119,9 @@ def exchange_attributes(report: TaggedReport, rng: np.random.Generator) -> Opera
         for attribute in attributes:
             places = [[i for m in groups[name] for i in getattr(m, attribute)] for name in (a, b)]
             values = [one_place(words, p) for p in places]
-            if not all(values) or not _may_exchange(report, groups[a], groups[b], attribute, values):
+            if not all(values) or (attribute != "grade" and unspoken(report, attribute)):
+                continue
+            if not _may_exchange(report, groups[a], groups[b], attribute, values):
                 continue
             draft = Draft(report)
             for mine, new in zip(places, values[::-1], strict=True):
@@ -141,7 +146,8 @@ def _may_exchange(
         return values[0] != values[1] and first.sided and second.sided and not bound
     if attribute == "zone":
         same = level(values[0]) == level(values[1]) or _zone_class(values[0]) != _zone_class(values[1])
-        return not same and first.zoned and second.zoned
+        lobes = any("lobe" in text or "lobes" in text for text in texts) and "mid" in map(level, values)
+        return not same and first.zoned and second.zoned and not lobes  # there is no left middle lobe
     grades = rules().raw["grades"]
     fit = values[1] in grades.get(first.scale, ()) and values[0] in grades.get(second.scale, ())
     return (
@@ -165,7 +171,9 @@ def exchange_findings(report: TaggedReport, rng: np.random.Generator) -> Operati
     for a, b in _pairs(list(groups), rng):
         first, second = groups[a], groups[b]
         linked = any(set(raw["linking"]) & set(sentence_words(report, m)) for m in (*first, *second))
-        linked = linked or any(a in part and b in part for part in raw["overlaps"])
+        linked = (
+            linked or b in overlapping(a) or any(x.end == y.start or y.end == x.start for x in first for y in second)
+        )
         bound = any(set(raw["bound_modifiers"]) & set(words[m.start : m.head]) for m in (*first, *second))
         if linked or bound or len(first) != len(second):
             continue

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from prdlib.text.perturbation import Operations, rebuild
-from prdlib.text.statements import Finding, Mention, mentions, rules, sentences
+from prdlib.text.statements import Finding, Mention, is_zone, mentions, rules, sentences
 from prdlib.text.tagging import TaggedReport
 
 STATED = ("affirmed", "uncertain")
@@ -63,6 +63,8 @@ class Draft:
 
 def article_of(word: str) -> str:
     """'a' or 'an' before ``word``, by its first sound."""
+    if word[:1].isdigit():
+        return "an" if word.startswith("8") or word.split(".")[0] in ("11", "18") else "a"
     return "an" if word[:1] in "aeio" or (word.startswith("un") and not word.startswith("uni")) else "a"
 
 
@@ -78,11 +80,13 @@ def one_place(words: Sequence[str], places: Sequence[int]) -> str:
 
 
 def same_bag(report: TaggedReport, draft: Draft) -> Operations | None:
+    """The draft's operations when it keeps the bag of words, else None."""
     operations = draft.operations()
     return operations if Counter(rebuild(report.words, operations)) == Counter(report.words) else None
 
 
 def by_finding(report: TaggedReport) -> dict[str, list[Mention]]:
+    """Finding -> all its mentions, whatever their polarity."""
     groups: dict[str, list[Mention]] = {}
     for m in mentions(report):
         groups.setdefault(m.finding.name, []).append(m)
@@ -94,15 +98,42 @@ def stated(report: TaggedReport) -> dict[str, list[Mention]]:
     return {name: group for name, group in by_finding(report).items() if all(m.polarity in STATED for m in group)}
 
 
+def overlapping(name: str) -> set[str]:
+    """Findings that may stand for ``name`` in a report."""
+    return {other for part in rules().raw["overlaps"] if name in part for other in part} - {name}
+
+
+def unspoken(report: TaggedReport, attribute: str) -> list[int]:
+    """Words of a side or a zone that belong to no stated finding, as in 'the right lung is clear': an edit that does not know
+    what they say of could contradict them."""
+    raw, words = rules().raw, report.words
+    spoken = {i for m in mentions(report) if m.polarity in STATED for i in getattr(m, attribute)}
+    if attribute == "side":
+        return [i for i, word in enumerate(words) if word in raw["sides"] and i not in spoken]
+    return [i for i, word in enumerate(words) if word in raw["zones"] and i not in spoken and is_zone(words, i)]
+
+
+def leaned_on(report: TaggedReport, group: Sequence[Mention]) -> bool:
+    """Whether a later sentence points back to a mention ('this measures ...') or leans on it ('otherwise clear')."""
+    raw, parts = rules().raw, sentences(report)
+    for m in group:
+        following = parts[m.sentence + 1 : m.sentence + 3]
+        if any(set(raw["pointing_back"]) & set(report.words[p.start : p.start + 2]) for p in following):
+            return True
+        if set(raw["leaning"]) & set(report.words[m.head :]):
+            return True
+    return False
+
+
 def removable(report: TaggedReport) -> list[str]:
     """Findings that are affirmed and that no other word of the report states or could stand for."""
     groups, raw = by_finding(report), rules().raw
     names = []
     for name, group in groups.items():
-        overlapping = {other for part in raw["overlaps"] if name in part for other in part} - {name}
         if (
             all(m.polarity == "affirmed" for m in group)
-            and not overlapping & set(groups)
+            and not leaned_on(report, group)
+            and not overlapping(name) & set(groups)
             and not set(raw["also"].get(name, ())) & set(report.words)
         ):
             names.append(name)
@@ -120,6 +151,7 @@ def details(words: Sequence[str], group: Sequence[Mention]) -> dict[str, set[str
 
 
 def fits(finding: Finding, details: dict[str, set[str]]) -> bool:
+    """Whether all of ``details`` can be said of the finding."""
     grades = rules().raw["grades"].get(finding.scale, {})
     return (
         (finding.sided or not details["side"])
@@ -129,18 +161,22 @@ def fits(finding: Finding, details: dict[str, set[str]]) -> bool:
 
 
 def sentence_words(report: TaggedReport, m: Mention) -> tuple[str, ...]:
+    """The words of the mention's sentence."""
     part = sentences(report)[m.sentence]
     return report.words[part.start : part.stop]
 
 
 def middle_lobe(text: Sequence[str]) -> bool:
+    """Whether the middle lobe is named, which only the right lung has."""
     return any(a == "middle" and b == "lobe" for a, b in pairwise(text))
 
 
 def level(word: str) -> str:
+    """'low', 'mid' or 'high': where in the lung a word of a zone lies."""
     return "low" if word in LOW else "high" if word in HIGH else "mid"
 
 
 def grade_level(word: str) -> str:
+    """'low', 'middle' or 'high': how much a word of a grade says."""
     small = ("tiny", "trace", "small", "minor", "minimal", "mild", "slight", "mildly", "minimally", "slightly")
     return "low" if word in small else "middle" if word.startswith("moderate") else "high"

@@ -6,9 +6,21 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from prdlib.text.editing import Draft, article_of, by_finding, cut_off, details, fits, pick, removable, stated
+from prdlib.text.editing import (
+    Draft,
+    article_of,
+    by_finding,
+    cut_off,
+    details,
+    fits,
+    leaned_on,
+    overlapping,
+    pick,
+    removable,
+    stated,
+)
 from prdlib.text.perturbation import Operations
-from prdlib.text.statements import VERBS, Finding, Mention, mentions, rules, sentences
+from prdlib.text.statements import VERBS, Finding, Mention, find_phrase, mentions, rules, sentences
 from prdlib.text.tagging import TaggedReport
 
 
@@ -20,20 +32,41 @@ def replace_finding(report: TaggedReport, rng: np.random.Generator) -> Operation
     rng.shuffle(names)
     for name in names:
         group = groups[name]
+        if leaned_on(report, group) or any(_explained(report, m) for m in group):
+            continue
         said = details(report.words, group)
-        shaped = any(set(known.raw["bound_modifiers"]) & set(report.words[m.start : m.head]) for m in group)
         for candidate in known.raw["confusable"][name]:
             new = known.findings[candidate]
             noun = _forms(new, any(m.plural for m in group))
-            if candidate in named or not fits(new, said) or noun is None:
+            if noun is None or not fits(new, said) or {candidate, *overlapping(candidate)} & (named - {name}):
                 continue
-            if shaped and candidate in ("nodule", "mass"):  # no 'patchy nodule'
+            if not _could_be(report, group, candidate):
                 continue
             draft = Draft(report)
             for m in group:
                 _put_noun(draft, m, new, noun[m.plural])
             return draft.operations()
     return None
+
+
+def _explained(report: TaggedReport, m: Mention) -> bool:
+    """Whether the sentence goes on to say what the finding is: 'opacity consistent with a nipple shadow'."""
+    part = sentences(report)[m.sentence]
+    return bool({*rules().raw["linking"], "or", "and"} & set(report.words[m.end : part.stop]))
+
+
+def _could_be(report: TaggedReport, group: Sequence[Mention], candidate: str) -> bool:
+    """Whether the words before the noun, and what the report says of the lungs, leave room for the candidate."""
+    raw, words = rules().raw, report.words
+    before = {w for m in group for w in words[m.start : m.head]}
+    if candidate in ("nodule", "mass"):
+        return not before & set(raw["not_round"])
+    if candidate not in raw["outside_the_lung"]:
+        if before & set(raw["not_diffuse"]) or {"clear", *raw["no_failure"]} & set(words):
+            return False
+        text = " ".join(words)
+        return not any(phrase in text for phrase in raw["all_clear"])
+    return True
 
 
 def _forms(finding: Finding, plural: bool) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
@@ -43,6 +76,8 @@ def _forms(finding: Finding, plural: bool) -> tuple[tuple[str, ...], tuple[str, 
 
 def _put_noun(draft: Draft, m: Mention, new: Finding, noun: tuple[str, ...]) -> None:
     draft.replace(m.head, m.head_end, noun)
+    if new.name != "edema":  # 'pulmonary edema', but not 'pulmonary pneumonia'
+        draft.delete(i for i in range(m.start, m.head) if draft.report.words[i] in rules().raw["only_of_edema"])
     words, before = draft.report.words, m.start - 1
     has_article = before >= 0 and words[before] in ("a", "an")
     if has_article and not new.article:
@@ -90,7 +125,7 @@ def _leave_list(report: TaggedReport, items: Sequence[Mention], m: Mention, draf
     last = len(items) - 1
     if len(items) == 2:
         draft.delete(joins[0])
-        _singular_verb(words, items[1 - k], items[-1].end, draft)
+        _singular_verb(words, items[1 - k], items[-1].end, sentences(report)[m.sentence].stop, draft)
         if link == "or" and items[0].start and words[starts[0] - 1] == "neither":
             return False
     elif k == last:
@@ -105,8 +140,8 @@ def _leave_list(report: TaggedReport, items: Sequence[Mention], m: Mention, draf
     return True
 
 
-def _singular_verb(words: Sequence[str], left: Mention, end: int, draft: Draft) -> None:
-    if not left.plural and end < len(words) and words[end] in ("are", "were", "have"):
+def _singular_verb(words: Sequence[str], left: Mention, end: int, stop: int, draft: Draft) -> None:
+    if not left.plural and end < stop and words[end] in ("are", "were", "have"):
         draft.replace(end, end + 1, [{"are": "is", "were": "was", "have": "has"}[words[end]]])
 
 
@@ -148,7 +183,10 @@ def _deny(report: TaggedReport, m: Mention, draft: Draft) -> bool:
     opening = words[sentence.start : m.start - article]
     ending = words[m.end : sentence.stop]
     seen = len(ending) in (2, 3) and ending[0] in ("is", "are") and ending[-1] in PRESENT
-    seen = seen and (len(ending) == 2 or ending[1] == "again")
+    seen = seen and len(ending) == 2
+    behind = report.words[sentence.stop : sentence.stop + 2]
+    if set(behind) & set(rules().raw["pointing_back"]) or m.finding.name == "elevation":  # 'this measures ...'
+        return False
     if not (opening == () or opening in THERE or (opening[-1] in SHOWS and len(opening) <= 3)):
         return False
     if not (ending == () or (seen and opening == ()) or (len(ending) == 1 and ending[0] in PRESENT)):
@@ -174,11 +212,10 @@ OPENINGS = tuple(
 def affirm_finding(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
     """One finding that is denied is there: it leaves the denial and gets a sentence of its own, with a grade and a side."""
     everything, groups = mentions(report), by_finding(report)
-    overlaps = {n: {o for part in rules().raw["overlaps"] if n in part for o in part} - {n} for n in groups}
     names = [
         n for n, group in groups.items()
         if len(group) == 1 and group[0].polarity == "denied" and not cut_off(report, group[0])
-        and not any(m.polarity != "denied" for o in overlaps[n] for m in groups.get(o, ()))
+        and not overlapping(n) & set(groups) and not _clear_lungs(report, n)
     ]  # fmt: skip
     rng.shuffle(names)
     for name in names:
@@ -198,12 +235,41 @@ def affirm_finding(report: TaggedReport, rng: np.random.Generator) -> Operations
             draft.delete(sentence)
         elif not _leave_list(report, inside, m, draft):
             continue
+        if not _drop_all_clear(report, draft):
+            continue
         noun = m.finding.forms[m.form][m.plural]
+        if noun[0] == "focal":
+            noun = noun[1:]
         phrase = [*_drawn_details(m, rng), *noun]
         article = [article_of(phrase[0])] if m.finding.article and not m.plural else []
         draft.insert(sentence.stop, ["there", "are" if m.plural else "is", *article, *phrase])
         return draft.operations()
     return None
+
+
+def _clear_lungs(report: TaggedReport, name: str) -> bool:
+    """Whether the report calls the lungs clear, and the finding lies in the lung."""
+    raw = rules().raw
+    outside = name in raw["outside_the_lung"]
+    return not outside and "clear" in report.words
+
+
+def _drop_all_clear(report: TaggedReport, draft: Draft) -> bool:
+    """Take out sentences that say that nothing is there ('no acute disease', 'normal chest'), which a finding contradicts. False
+    where such words stand inside another sentence."""
+    raw, parts = rules().raw, sentences(report)
+    named = {m.sentence for m in mentions(report)}
+    for number, part in enumerate(parts):
+        text = report.words[part.start : part.stop]
+        if not any(find_phrase(text, phrase.split(), 0, len(text)) >= 0 for phrase in raw["all_clear"]):
+            continue
+        if number in named or text[0] not in raw["all_clear_openings"]:
+            return False
+        draft.delete(part)
+        before = parts[number - 1] if number else range(0)
+        if len(before) == 1 and report.words[before.start].isdigit():
+            draft.delete(before)
+    return True
 
 
 def _drawn_details(m: Mention, rng: np.random.Generator) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -15,10 +16,8 @@ from prdlib.text.tagging import TaggedReport
 
 def _sentence_order(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
     """Sentences change places; not where one points back to another ('this', 'these', 'it') or they are numbered."""
-    parts, words = sentences(report), report.words
-    pointing = set(rules().raw["pointing_back"])
-    first = [set(words[part.start : part.start + 4]) for part in parts]
-    if len(parts) < 2 or any(pointing & opening for opening in first) or any(_is_number(words, p) for p in parts):
+    parts, words, raw = sentences(report), report.words, rules().raw
+    if len(parts) < 2 or "otherwise" in words or any(_leans(words, part, raw) for part in parts):
         return None
     if report.n_words > len(words):  # the last sentence was cut off: it stays the last
         parts, last = parts[:-1], list(parts[-1])
@@ -29,8 +28,11 @@ def _sentence_order(report: TaggedReport, rng: np.random.Generator) -> Operation
     return [i for k in rng.permutation(len(parts)) for i in parts[k]] + last
 
 
-def _is_number(words: Sequence[str], part: range) -> bool:
-    return len(part) == 1 and words[part.start].isdigit()
+def _leans(words: Sequence[str], part: range, raw: dict[str, Any]) -> bool:
+    """Whether a sentence points to another, is a number or a heading, and so has its place."""
+    opening = words[part.start : part.start + 4]
+    heading = len(part) <= 2 and (opening[0].isdigit() or set(opening[: len(part)]) <= set(raw["headings"]))
+    return bool(heading or set(raw["pointing_back"]) & set(opening) or opening[0] in raw["leaning_openings"])
 
 
 def _synonyms(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
@@ -43,7 +45,8 @@ def _synonyms(report: TaggedReport, rng: np.random.Generator) -> Operations | No
             place = find_phrase(words, phrase, part.start, part.stop)
             if place >= 0 and not taken & set(range(place, place + len(phrase))):
                 taken |= set(range(place, place + len(phrase)))
-                found.append((place, len(phrase), new.split()))
+                if old != new:  # a row that stands for itself guards its words
+                    found.append((place, len(phrase), new.split()))
     if not found:
         return None
     chosen = rng.permutation(len(found))[: min(3, len(found))]
@@ -65,7 +68,9 @@ def _voice(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
         if len(inside) != 1 or inside[0].polarity not in ("affirmed", "denied"):
             continue
         m = inside[0]
-        if VERBS & set(words[m.head_end : m.end]):
+        if VERBS & set(words[m.head_end : m.end]) or {"and", "also", "visible", "visualized"} & set(text[:-1]):
+            continue
+        if m.plural != bool({"are", "areas"} & set(text)) and not {"seen", "visualized"} & set(text[-1:]):
             continue
         there = next((t for t in THERE[:2] if text[: len(t)] == t), None)
         if there and m.end == part.stop and text[2] != "again":

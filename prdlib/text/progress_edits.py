@@ -2,49 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from functools import cache
 
 import numpy as np
 
-from prdlib.text.editing import STATED, Draft, pick
+from prdlib.text.editing import Draft, cut_off, pick, stated
 from prdlib.text.perturbation import Operations
-from prdlib.text.statements import find_phrase, mentions, rules, sentences
+from prdlib.text.statements import Mention, find_phrase, rules, sentences
 from prdlib.text.tagging import TaggedReport
 
 
 def change_temporal(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
-    """What is said to have grown has shrunk, what was stable has grown; in every sentence that says so of the same finding."""
-    raw = rules().raw
-    table = [(tuple(old.split()), tuple(new.split())) for old, new in raw["temporal"]]
-    table.sort(key=lambda pair: -len(pair[0]))
-    options = []
-    for number, sentence in enumerate(sentences(report)):
-        about = [m for m in mentions(report) if m.sentence == number]
-        timed = not any(m.finding.name in raw["no_time"] for m in about)
-        if about and timed and all(m.polarity in STATED for m in about):
-            found = next((f for f in (_said_of_time(report, sentence, *pair) for pair in table) if f), None)
-            if found:
-                options.append((*found, {m.finding.name for m in about}))
-    chosen = pick(options, rng)
-    if chosen is None:
+    """What is said to have grown has shrunk, what was stable has grown: of one finding, wherever the report says so."""
+    raw, words, parts = rules().raw, report.words, sentences(report)
+    text = " ".join(words)
+    if any(
+        phrase in text for phrase in raw["stable_chest"] if f"{phrase} of" not in text and f"{phrase} in" not in text
+    ):
         return None
-    draft = Draft(report)
-    for place, old, new, names in options:
-        if old == chosen[1] and names & chosen[3]:
-            draft.replace(place, place + len(old), new)
-    return draft.operations()
+    groups = {
+        n: g for n, g in stated(report).items() if n not in raw["no_time"] and not any(cut_off(report, m) for m in g)
+    }
+    names = list(groups)
+    rng.shuffle(names)
+    for name in names:
+        draft, done = Draft(report), set()
+        for m in groups[name]:
+            found = next((f for f in (_said_of_time(report, m, *pair) for pair in _table()) if f), None)
+            if found:
+                place, old, new = found
+                draft.replace(place, place + len(old), new)
+                done |= set(range(place, place + len(old)))
+        about = {i for m in groups[name] for i in parts[m.sentence]} - done
+        left = {words[i] for i in about} & set(raw["course"])
+        others = {words[i] for i in about} & set(raw["also"].get(name, ()))
+        if done and not left and not others and not set(raw["hedges"]) & {words[i - 1] for i in done}:
+            return draft.operations()
+    return None
+
+
+@cache
+def _table() -> list[tuple[tuple[str, ...], tuple[str, ...]]]:
+    pairs = [(tuple(old.split()), tuple(new.split())) for old, new in rules().raw["temporal"]]
+    return sorted(pairs, key=lambda pair: -len(pair[0]))
 
 
 def _said_of_time(
-    report: TaggedReport, sentence: range, old: tuple[str, ...], new: tuple[str, ...]
+    report: TaggedReport, m: Mention, old: tuple[str, ...], new: tuple[str, ...]
 ) -> tuple[int, tuple[str, ...], tuple[str, ...]] | None:
-    raw, words = rules().raw, report.words
-    place = find_phrase(words, old, sentence.start, sentence.stop)
-    if place < 0 or set(words[place + len(old) : place + len(old) + 3]) & set(raw["not_temporal_before"]):
+    """(place, old, new) where ``old`` is said of the mention: within its phrase, right before it, or right behind it."""
+    raw, words, part = rules().raw, report.words, sentences(report)[m.sentence]
+    start = max(part.start, m.start - len(old) - 2)
+    place = find_phrase(words, old, start, min(part.stop, m.end + len(old) + 1))
+    if place < 0 or m.head <= place < m.head_end:
+        return None
+    if set(words[place + len(old) : min(m.head, place + len(old) + 3)]) & set(raw["not_temporal_before"]):
         return None
     if old[0] in ("is", "are", "has", "have") and words[place - 1 : place] == ("there",):  # 'there is stable ...'
         return None
-    if " ".join(old) in raw["needs_time"] and not set(raw["time_words"]) & set(words[sentence.start : sentence.stop]):
+    if " ".join(old) in raw["needs_time"] and not set(raw["time_words"]) & set(words[part.start : part.stop]):
         return None
     return place, old, new
 
@@ -52,8 +68,8 @@ def _said_of_time(
 def change_measurement(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
     """A measurement doubles or halves, everywhere it stands."""
     units, words = set(rules().raw["units"]), report.words
-    options = [_measured(words, i, units) for i, word in enumerate(words) if word in units]
-    options = [places for places in options if places]
+    options = [_measured(report, i, units) for i, word in enumerate(words) if word in units]
+    options = [places for places in options if places and not _graded(report, places[0])]
     chosen = pick(options, rng)
     if chosen is None:
         return None
@@ -65,8 +81,11 @@ def change_measurement(report: TaggedReport, rng: np.random.Generator) -> Operat
     return draft.operations()
 
 
-def _measured(words: Sequence[str], unit: int, units: set[str]) -> list[int]:
+def _measured(report: TaggedReport, unit: int, units: set[str]) -> list[int]:
     """Positions of the numbers of '2.2 x 1.6 cm' or '5.8 cm x 6.0 cm' that end at the unit."""
+    words = report.words
+    if words[unit + 1 : unit + 2] in (("x",), ("by",)):  # the unit behind the last number ends the measurement
+        return []
     places, i = [], unit - 1
     while i >= 0 and _number(words[i]):
         places.append(i)
@@ -76,7 +95,20 @@ def _measured(words: Sequence[str], unit: int, units: set[str]) -> list[int]:
         i -= 1
         if i >= 0 and words[i] in units:
             i -= 1
+    if i >= 0 and places and i == places[-1] - 1 and _number(words[i]) and not _apart(report, i + 1):  # '5-6 mm'
+        return []
     return places
+
+
+def _apart(report: TaggedReport, i: int) -> bool:
+    """Whether a sentence ends before word ``i``."""
+    return any(part.start == i for part in sentences(report))
+
+
+def _graded(report: TaggedReport, i: int) -> bool:
+    """Whether the sentence says in words how large it is, or measures a device."""
+    part = next(part for part in sentences(report) if i in part)
+    return bool(set(rules().raw["not_measured_with"]) & set(report.words[part.start : part.stop]))
 
 
 def _number(word: str) -> bool:

@@ -204,13 +204,15 @@ def _attributes(
     raw = known.raw
     around = [*range(start, head), *range(head_end, end)]
     side = tuple(i for i in around if words[i] in raw["sides"])
-    zone = tuple(i for i in around if words[i] in raw["zones"] and _is_zone(words, i, raw))
+    zone = tuple(i for i in around if words[i] in raw["zones"] and is_zone(words, i))
     scale = raw["grades"].get(finding.scale, {})
     grade = tuple(i for i in range(start, head) if words[i] in scale and words[i + 1] not in raw["not_a_grade_before"])
     return side, zone, grade
 
 
-def _is_zone(words: Sequence[str], i: int, raw: dict[str, Any]) -> bool:
+def is_zone(words: Sequence[str], i: int) -> bool:
+    """Whether a word of clinical.yaml's zones speaks of the lung where it stands: 'upper lobe', not 'upper abdomen'."""
+    raw = rules().raw
     following = words[i + 1] if i + 1 < len(words) else ""
     if words[i] in raw["zone_adjectives"]:
         second = words[i + 2] if i + 2 < len(words) else ""

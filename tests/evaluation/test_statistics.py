@@ -6,7 +6,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from prdlib.evaluation.statistics import auroc, auroc_intervals, bootstrap_weights, mean_interval, seed_interval
+from prdlib.evaluation.statistics import (
+    auroc,
+    auroc_intervals,
+    bootstrap_weights,
+    holm,
+    mean_interval,
+    seed_interval,
+    sign_flip_test,
+)
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 5)), min_size=3, max_size=40), st.integers(0, 10**6))
@@ -74,3 +82,19 @@ def test_auroc_of_shuffled_labels_has_chance_in_its_interval():
     truth = (rng.random((300, 1)) < 0.3).astype(float)
     row = auroc_intervals(truth, rng.random((300, 1)), ["x"], np.arange(300)).iloc[0]
     assert row.ci_low < 0.5 < row.ci_high
+
+
+def test_holm_by_hand():
+    adjusted = holm(np.array([0.01, 0.04, 0.03, np.nan]))
+    assert adjusted[:3] == pytest.approx([0.03, 0.06, 0.06])
+    assert np.isnan(adjusted[3])
+    assert holm(np.array([0.9, 0.8])).max() <= 1
+
+
+def test_sign_flips_keep_their_level_and_find_a_difference():
+    rng = np.random.default_rng(0)
+    null = [sign_flip_test(rng.choice([-1.0, 0.0, 1.0], 40), 500, seed) for seed in range(200)]
+    assert np.mean(np.array(null) <= 0.05) <= 0.10
+    assert sign_flip_test(np.ones(20)) < 0.001
+    assert sign_flip_test(np.zeros(20)) == 1
+    assert np.isnan(sign_flip_test(np.array([])))

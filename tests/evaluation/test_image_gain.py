@@ -1,0 +1,198 @@
+"""The structure benchmark with scorers whose answer is known."""
+
+import zlib
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from prdlib.data import phantom
+from prdlib.evaluation.benchmark_set import make_benchmark_set
+from prdlib.evaluation.image_gain import (
+    CONTROLS,
+    gain_table,
+    option_tests,
+    other_rows,
+    paraphrase_table,
+    structure_benchmark,
+    text_only_table,
+)
+from prdlib.evaluation.twins import make_twins, twin_outcomes, twin_table
+from prdlib.repro import generator
+from prdlib.text import tag
+
+N, SIZE = 120, 32
+KINDS = ("shuffle_trigrams", "shuffle_nouns_and_adjectives", "shuffle_all_but_nouns_and_adjectives", "shuffle_within_trigrams",
+         "swap_laterality", "exchange_attributes", "negate_finding", "affirm_finding", "paraphrase_synonyms")  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def world():
+    """Phantoms as a set, with images that carry their row's number, and a training set."""
+    items = [phantom.study(31, i) for i in range(N)]
+    tagged, ids = tag([item.report for item in items]), [item.study_id for item in items]
+    images = np.zeros((N, SIZE, SIZE), np.uint8)
+    images[np.arange(N), 0, 0] = np.arange(N) + 1  # the first pixel is the study; 0 is no study
+    learning = [phantom.study(32, i) for i in range(60)]
+    training = make_benchmark_set(
+        tag([x.report for x in learning]), [x.study_id for x in learning], KINDS, 1, "phantom"
+    )
+    return make_benchmark_set(tagged, ids, KINDS, 0, "phantom"), images, training
+
+
+class Scorer:
+    """A model by two functions: image number (0: none) -> vector, text -> vector."""
+
+    def __init__(self, image, text):
+        self.image, self.text = image, text
+
+    def encode_images(self, images):
+        return torch.stack([self.image(int(i[0, 0])) for i in images])
+
+    def encode_reports(self, reports):
+        return torch.stack([self.text(r) for r in reports])
+
+
+def run(scorer, world, blind=None):
+    benchmark, images, training = world
+    blind_image = np.zeros((SIZE, SIZE), np.uint8) if blind is None else blind
+    outcomes = structure_benchmark(scorer, images, benchmark, np.arange(N), blind_image, training)
+    return outcomes, gain_table(outcomes, 200).set_index("test")
+
+
+def draw(*key):
+    return torch.from_numpy(generator(*key).standard_normal(64))
+
+
+def oracle(world):
+    """Knows which report belongs to which study; every other text is noise to it."""
+    place = {" ".join(words): i for i, words in enumerate(world[0].originals)}
+    one_hot = torch.eye(N + 1, dtype=torch.float64)
+    return Scorer(
+        lambda i: one_hot[i], lambda t: one_hot[place[t] + 1] if t in place else torch.zeros(N + 1, dtype=torch.float64)
+    )
+
+
+def test_an_oracle_scores_100_per_cent_and_the_blind_fails(world):
+    outcomes, table = run(oracle(world), world)
+    assert (table["accuracy"] == 1).all()
+    assert (outcomes["mean image"] == 0).all()  # the blank image ties all texts, and a tie is wrong
+    assert (table["image_gain"] > 0.4).all()
+    assert (table["gain_low"] > 0).all()
+
+
+def test_a_constant_scorer_scores_0_because_a_tie_is_wrong(world):
+    constant = torch.ones(4, dtype=torch.float64)
+    outcomes, table = run(Scorer(lambda i: constant, lambda t: constant), world)
+    assert (table["accuracy"] == 0).all()
+    assert (table["ties"] == table["n"]).all()
+    assert (outcomes[list(CONTROLS)] == 0).all().all()
+    assert (table["image_gain"] < 0).all()
+
+
+def test_a_random_scorer_scores_chance_within_its_interval(world):
+    _, table = run(Scorer(lambda i: draw(i, "image"), lambda t: draw(t)), world)
+    inside = (table["ci_low"] - 0.03 <= table["chance"]) & (table["chance"] <= table["ci_high"] + 0.03)
+    assert inside.mean() >= 0.8
+    assert (table["gain_low"] <= 0).all()
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0])
+def test_a_text_only_scorer_shows_no_image_gain_whichever_way_its_prior_points(world, sign):
+    originals = {" ".join(words) for words in world[0].originals}
+
+    def text(t):
+        return torch.tensor([sign * (t in originals), zlib.crc32(t.encode()) / 2**40], dtype=torch.float64)
+
+    _, table = run(Scorer(lambda i: torch.ones(2, dtype=torch.float64), text), world)
+    assert (table["accuracy"] == (1 if sign > 0 else 0)).all()
+    assert (table["image_gain"] <= 0).all()
+    assert (table["gain_high"] <= 0).all()
+
+
+def test_an_inverted_prior_that_the_image_turns_round_is_not_sight(world):
+    """Centred scores: right with any image, wrong with the mean image; the image's content is never read."""
+    originals = {" ".join(words) for words in world[0].originals}
+
+    def image(i):
+        return torch.tensor([1.0 if i else -1.0], dtype=torch.float64)
+
+    outcomes, table = run(Scorer(image, lambda t: torch.tensor([float(t in originals)], dtype=torch.float64)), world)
+    assert (table["accuracy"] == 1).all()
+    assert (outcomes["mean image"] == 0).all()
+    assert (table["image_gain"] == 0).all()
+
+
+def test_exchanges_keep_the_words_and_are_told_from_the_text_by_nobody(world):
+    benchmark, _, training = world
+    table = text_only_table(benchmark, training).set_index("test")
+    assert table.loc["5 options", "n-gram"] > 0.9
+    assert table.loc["shuffle_trigrams", "n-gram"] > 0.9
+    share, n = table.loc["exchange_attributes", "TF-IDF"], table.loc["exchange_attributes", "n"]
+    assert abs(share - 0.5) < 2.6 * np.sqrt(0.25 / n)
+
+
+def test_tests_are_open_only_where_every_copy_applies(world):
+    benchmark = world[0]
+    tests = {t.name: t for t in option_tests(benchmark)}
+    assert next(iter(tests)) == "5 options"
+    assert tests["5 options"].chance == pytest.approx(0.2)
+    for test in tests.values():
+        for row, texts in zip(test.rows, test.options, strict=True):
+            assert texts[0] == benchmark.originals[row]
+            assert all(text != texts[0] for text in texts[1:])
+    assert not [name for name in tests if name.startswith("paraphrase")]
+
+
+def test_the_other_image_says_something_else():
+    groups = np.array([1, 1, 1, 2, 3, 3])
+    assert all(groups[a] != groups[b] for a, b in enumerate(other_rows(groups, 3)))
+
+
+def test_seeds_are_a_second_level_and_widen_the_interval(world):
+    outcomes, _ = run(Scorer(lambda i: draw(i, "image"), lambda t: draw(t)), world)
+    part = outcomes[outcomes["test"] == "shuffle_trigrams"]
+    apart = pd.concat([part.assign(seed=0, correct=1.0), part.assign(seed=1, correct=0.0)])
+    table = gain_table(apart, 400)
+    assert table.loc[0, "seeds"] == 2
+    assert table.loc[0, "accuracy"] == pytest.approx(0.5)
+    assert table.loc[0, "ci_high"] - table.loc[0, "ci_low"] == pytest.approx(1.0)
+
+
+def test_paraphrases_of_an_oracle_of_meaning_stand_above_false_edits(world):
+    """A scorer that gives every true text (original or paraphrase) of a study 1 and every false one 0."""
+    benchmark, images, _ = world
+    truth = {" ".join(w): i for i, w in enumerate(benchmark.originals)}
+    truth |= {" ".join(w): i for i, w in enumerate(benchmark.copies["paraphrase_synonyms"]) if w}
+    one_hot = torch.eye(N + 1, dtype=torch.float64)
+    scorer = Scorer(
+        lambda i: one_hot[i], lambda t: one_hot[truth[t] + 1] if t in truth else torch.zeros(N + 1, dtype=torch.float64)
+    )
+    row = paraphrase_table(scorer, images, benchmark, 100).set_index("paraphrase").loc["paraphrase_synonyms"]
+    assert row["above edit"] == 1
+    assert row["prefers original"] == 0  # a tie: neither is preferred
+
+
+def test_twins_need_both_film_and_text():
+    twins = make_twins([f"phantom-5-{i:06d}" for i in range(60)], SIZE)
+    assert 15 <= len(twins.study_ids) <= 60
+    assert all(sorted(a) == sorted(b) and a != b for a, b in twins.reports)
+    films = {image.tobytes(): k for k, image in enumerate(twins.images.reshape(-1, SIZE, SIZE))}
+    texts = {" ".join(w): k for k, w in enumerate(w for pair in twins.reports for w in pair)}
+    eye = torch.eye(len(films), dtype=torch.float64)
+
+    class Knows:
+        def encode_images(self, images):
+            return torch.stack([eye[films[i.tobytes()]] for i in images])
+
+        def encode_reports(self, reports):
+            return torch.stack([eye[texts[r]] for r in reports])
+
+    table = twin_table(twin_outcomes(Knows(), twins), 100)
+    assert (table["value"] == 1).all()
+    blind = Scorer(lambda i: torch.ones(64, dtype=torch.float64), lambda t: draw(t))
+    scores = twin_table(twin_outcomes(blind, twins), 100)
+    whole = scores[scores["exchanged"] == "all"].set_index("metric")["value"]
+    assert whole["text score"] == whole["image score"] == whole["group score"] == 0
+    assert whole["exchange accuracy"] == pytest.approx(0.5)
