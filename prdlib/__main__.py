@@ -12,7 +12,7 @@ import yaml
 
 from prdlib.config import ConfigError, check_method, load_profile, reference
 from prdlib.manifest import RunError
-from prdlib.repro import project_root
+from prdlib.repro import project_root, write_atomic
 
 
 def parser() -> argparse.ArgumentParser:
@@ -35,8 +35,8 @@ def parser() -> argparse.ArgumentParser:
     status.add_argument("run_dir", nargs="?", default="", help="default: the newest run")
     pretrain.add_argument("--method", default="prd")
     pretrain.add_argument("--seed", type=int, default=0)
-    evaluate.add_argument("models", nargs="+", metavar="MODEL", help="a checkpoint's folder, clip:FOLDER, "
-                          "open_clip:ARCHITECTURE:WEIGHTS, or a file of embeddings X.npz")  # fmt: skip
+    evaluate.add_argument("models", nargs="*", metavar="MODEL", help="a checkpoint's folder, clip:FOLDER, "
+                          "open_clip:NAME:WEIGHTS, embeddings X.npz (none: every training of the profile's run)")  # fmt: skip
     evaluate.add_argument("--task", default="structure", choices=("structure",))
     evaluate.add_argument("--benchmark", default="", help="a file of benchmark-set (default: drawn anew, seed 0)")
     evaluate.add_argument("--output", default="", help="folder for the tables as CSV")
@@ -118,23 +118,19 @@ def _pretrain(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from prdlib.evaluation.adapters import load_model
+    from prdlib.evaluation.adapters import PRDAdapter, load_model
     from prdlib.evaluation.benchmark_set import load_benchmark_set
-    from prdlib.evaluation.embeddings import mean_image
-    from prdlib.evaluation.structure_report import structure_report, trained_on
+    from prdlib.evaluation.structure_report import trained_on
     from prdlib.notebook import open_run
-    from prdlib.repro import write_atomic
 
     models = {(name, 0): load_model(name) for name in options.models}
     run = open_run(options.profile, settings_of(options.set), data=options.data)
-    test, train, data = run.split("test"), run.split("train"), run.config.data
+    if not models:
+        models = {(m, s): PRDAdapter(run.trained(m, s).model) for s in run.config.seeds for m in run.config.methods}
+    test = run.split("test")
     frozen = load_benchmark_set(options.benchmark, test.tagged, test.study_ids) if options.benchmark else None
-    report = structure_report(
-        models, test, train, mean_image(train.images), data.name, data.word_limit, trained_on(models),
-        run.config.evaluation.bootstrap, frozen,
-    )  # fmt: skip
-    tables = {"image_gain": report.gains, "twins": report.twins, "paraphrases": report.paraphrases}
-    for name, table in tables.items():
+    report = run.structure(models, trained_on(models), frozen)
+    for name, table in report.tables().items():
         if len(table):
             print(f"\n{name.replace('_', ' ')}\n{table.round(3).to_string(index=False)}")
             if options.output:
@@ -146,18 +142,21 @@ def _evaluate(options: argparse.Namespace) -> int:
 def _benchmark_set(options: argparse.Namespace) -> int:
     from prdlib.evaluation.adapters import export_inputs
     from prdlib.evaluation.benchmark_set import make_benchmark_set
+    from prdlib.evaluation.embeddings import mean_image
+    from prdlib.evaluation.structure_report import training_set
     from prdlib.notebook import open_run
 
     run = open_run(options.profile, settings_of(options.set), data=options.data)
-    part = run.split(options.split)
+    part, train = run.split(options.split), run.split("train")
     made = make_benchmark_set(part.tagged, part.study_ids, seed=options.seed, source=run.config.data.name)
     path = made.save(options.file)
     print(f"{_relative(path)}: {len(made.study_ids)} studies, {len(made.kinds)} kinds, hash {made.hash}")
     print(pd.DataFrame({"applies to": {k: len(made.applicable(k)) for k in made.kinds}}).to_string())
     if options.export:
-        number = export_inputs(Path(options.export), run, made)
+        sets = [made, training_set(train, made)]
+        number = export_inputs(options.export, part.images, mean_image(train.images), sets)
         print(
-            f"{number} images and texts with their keys: {options.export} (collections' terms forbid to pass them on)"
+            f"{number} images and texts with their keys: {options.export} (mind the collection's terms: do not pass them on)"
         )
     return 0
 

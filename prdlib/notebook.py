@@ -21,7 +21,8 @@ from prdlib.config import RunConfig, load_profile
 from prdlib.data import DataError, Studies, load_studies, prepare, prepared_info
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation import grounding
-from prdlib.evaluation.adapters import PRDAdapter
+from prdlib.evaluation.adapters import DualEncoder
+from prdlib.evaluation.benchmark_set import BenchmarkSet
 from prdlib.evaluation.embeddings import mean_image
 from prdlib.evaluation.structure_report import StructureReport, structure_report
 from prdlib.models import PRDModel, build_model
@@ -82,17 +83,20 @@ class Run:
         objectives = {method: self.config.for_method(method).objective for method in self.config.methods}
         return {method: o.kinds if o.discrimination_weight > 0 else () for method, o in objectives.items()}
 
-    def structure(self) -> StructureReport:
-        """The structure benchmark of every finished training of the run, on the test split."""
-        models = {
-            (method, seed): PRDAdapter(self.trained(method, seed).model)
-            for method in self.config.methods
-            for seed in self.config.seeds
-        }
+    def structure(
+        self,
+        models: Mapping[tuple[str, int], DualEncoder],
+        trained_on: Mapping[str, Sequence[str]] | None = None,
+        benchmark: BenchmarkSet | None = None,
+    ) -> StructureReport:
+        """The structure benchmark of ``models``, (name, seed) -> model, on the test split.
+
+        trained_on: name -> edits of its training (None: those of the methods of the run); benchmark: a frozen set.
+        """
         train, data = self.split("train"), self.config.data
         return structure_report(
-            models, self.split("test"), train, mean_image(train.images), data.name, data.word_limit, self.trained_on(),
-            self.config.evaluation.bootstrap,
+            models, self.split("test"), train, mean_image(train.images), data.name, data.word_limit,
+            self.trained_on() if trained_on is None else trained_on, self.config.evaluation.bootstrap, benchmark,
         )  # fmt: skip
 
     def split(self, name: str) -> EvaluationData:

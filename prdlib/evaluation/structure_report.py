@@ -33,6 +33,26 @@ class StructureReport:
     outcomes: pd.DataFrame
     benchmark: BenchmarkSet
 
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """The tables that a reader wants, by name."""
+        return {
+            "image_gain": self.gains,
+            "gain_differences": self.differences,
+            "twins": self.twins,
+            "paraphrases": self.paraphrases,
+        }
+
+
+def training_set(train: EvaluationData, benchmark: BenchmarkSet) -> BenchmarkSet:
+    """Copies of the first MOST_TRAINING training reports by the edits of ``benchmark``: what blind controls learn from."""
+    return make_benchmark_set(
+        train.tagged[:MOST_TRAINING],
+        train.study_ids[:MOST_TRAINING],
+        benchmark.kinds,
+        benchmark.seed + 1,
+        benchmark.source,
+    )
+
 
 def structure_report(
     models: Mapping[tuple[str, int], DualEncoder],
@@ -57,9 +77,7 @@ def structure_report(
     place = {study: i for i, study in enumerate(test.study_ids)}
     rows = np.array([place[study] for study in benchmark.study_ids])
     images, groups = test.images[rows], test.groups[rows]
-    training = make_benchmark_set(
-        train.tagged[:MOST_TRAINING], train.study_ids[:MOST_TRAINING], benchmark.kinds, seed + 1, source
-    )
+    training = training_set(train, benchmark)
     twins = make_twins(benchmark.study_ids, images.shape[-1], word_limit) if source == "phantom" else None
     outcomes, paired, reworded = [], [], []
     for (name, training_seed), model in models.items():
