@@ -156,7 +156,9 @@ def _benchmark_set(options: argparse.Namespace) -> int:
     print(pd.DataFrame({"applies to": {k: len(made.applicable(k)) for k in made.kinds}}).to_string())
     if options.export:
         number = export_inputs(Path(options.export), run, made)
-        print(f"{number} images and texts with their keys: {options.export} (collections' terms forbid to pass them on)")
+        print(
+            f"{number} images and texts with their keys: {options.export} (collections' terms forbid to pass them on)"
+        )
     return 0
 
 
@@ -171,8 +173,15 @@ def _relative(path: object) -> str:
     return str(path).removeprefix(root)
 
 
-COMMANDS = {"run": _run, "status": _status, "prepare": _prepare, "pretrain": _pretrain, "evaluate": _evaluate,
-            "benchmark-set": _benchmark_set, "settings": _settings}
+COMMANDS = {
+    "run": _run,
+    "status": _status,
+    "prepare": _prepare,
+    "pretrain": _pretrain,
+    "evaluate": _evaluate,
+    "benchmark-set": _benchmark_set,
+    "settings": _settings,
+}
 
 if __name__ == "__main__":
     sys.exit(main())
