@@ -28,7 +28,10 @@ IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
 LABELS = Path(__file__).with_name("openi_labels.yaml")
 UNCODED = "no indexing"  # MeSH problems of a report that nobody coded: its labels are unknown, not absent
 VIEWS = ("Frontal", "Lateral")
-BOTH_LAYOUTS = f"either {REPORTS}, {PROJECTIONS} and the images, or the .xml reports and images of NLMCXR_reports.tgz and NLMCXR_png.tgz"
+BOTH_LAYOUTS = (
+    f"either {REPORTS}, {PROJECTIONS} and the images, "
+    "or the .xml reports and images of NLMCXR_reports.tgz and NLMCXR_png.tgz"
+)
 # With the letters and digits glued to it ("4XXXX"), but not the mark after it: that may end the sentence.
 TOKEN = re.compile(r"\s*\b\w*X{3,}\w*", re.IGNORECASE)
 
