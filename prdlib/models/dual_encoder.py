@@ -225,7 +225,7 @@ class PRDModel(PreTrainedModel):
     # -- scores ------------------------------------------------------------------------------------------------------
 
     def scales(self) -> tuple[Tensor, Tensor]:
-        """(s, s_p), exponentiated and at most 100."""
+        """(s, s_p): scalars [], exponentiated and at most 100."""
         return self.logit_scale.exp().clamp(max=MAX_SCALE), self.discrimination_scale.exp().clamp(max=MAX_SCALE)
 
     def forward(
