@@ -95,6 +95,10 @@ class ModelConfig:
     local_dim: int = setting(128, "D_l, the region-word space", low=2)
     dropout: float = setting(0.1, "dropout of small_bert", low=0.0, high=0.9)
 
+    def __post_init__(self) -> None:
+        if self.text_encoder == "small_bert" and self.text_width % 32:
+            raise ConfigError(f"Setting model.text_width is {self.text_width}: it must be a multiple of 32.")
+
 
 @dataclass(frozen=True)
 class ObjectiveConfig:

@@ -72,6 +72,8 @@ def read_grey(path: str | Path) -> np.ndarray:
             return np.asarray(image.convert("L"))
     except FileNotFoundError as error:
         raise ImageError(f"{Path(path).name} is missing.") from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{Path(path).name} is too large ({error}): shrink it first.") from error
     except (OSError, UnidentifiedImageError, SyntaxError, ValueError) as error:
         raise ImageError(
             f"{Path(path).name} cannot be read as an image: it is truncated or not a PNG or JPEG."

@@ -24,12 +24,13 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils.logging import disable_progress_bar
 
-from prdlib.config import RunConfig
+from prdlib.config import ConfigError, RunConfig
 from prdlib.data.batches import Collate, EpochSampler, EvaluationData, PairDataset
 from prdlib.data.studies import DataError
 from prdlib.evaluation.embeddings import embed_images, embed_reports
 from prdlib.evaluation.retrieval import retrieval_ranks
 from prdlib.evaluation.structure import option_reports, option_scores, original_wins
+from prdlib.images import decode_png
 from prdlib.losses import Objective
 from prdlib.models import PRDModel, build_model
 from prdlib.repro import hash_json, write_atomic, write_json
@@ -72,9 +73,15 @@ def fit(
 
     A finished training with the same settings and data is loaded, an interrupted one is continued from its last epoch,
     one with other settings is started afresh. report: told one line per epoch (None: silent).
-    Raises DataError when the training split has fewer than two studies, NonFiniteLoss when the loss leaves the reals.
+    An epoch is whole batches: up to batch_size - 1 studies, others in each epoch, are left out of it.
+    Raises ConfigError for a negative seed, DataError when ``data`` were prepared with another image side or word limit than
+    ``config`` says or the training split has fewer than two studies, WeightsError when published weights are missing,
+    NonFiniteLoss when the loss leaves the reals.
     """
     config = config.for_method(method)
+    if seed < 0:
+        raise ConfigError(f"The seed of a training is {seed}: it must be 0 or more.")
+    _refuse_other_preparation(config, data)
     directory = Path(directory)
     key = hash_json({"settings": config.scientific(), "method": method, "seed": seed, "data": data_hash})
     finished = _finished(directory, key)
@@ -88,6 +95,24 @@ def fit(
     _forget_other_settings(directory, key)
     with _threads(config.training.threads), torch.random.fork_rng(devices=[]):
         return _train(config, method, seed, data, directory, key, data_hash, report)
+
+
+def _refuse_other_preparation(config: RunConfig, data: DatasetDict) -> None:
+    """What ``data`` themselves say: the side of an image, the words of the longest report or of one that was cut."""
+    for name, split in data.items():
+        height, width = decode_png(split[0]["image"]).shape if len(split) else (config.data.image_size,) * 2
+        if (height, width) != (config.data.image_size,) * 2:
+            raise DataError(
+                f"The {name} data were prepared at {height} x {width} pixels, data.image_size is {config.data.image_size}: "
+                "prepare them again with image_size=config.data.image_size, or change the setting."
+            )
+        limit = config.data.word_limit
+        for words, whole in zip(split["words"], split["n_words"], strict=True):
+            if len(words) > limit or len(words) < min(whole, limit):
+                raise DataError(
+                    f"The {name} data were prepared with reports of {len(words)} words, data.word_limit is {limit}: "
+                    "prepare them again with word_limit=config.data.word_limit, or change the setting."
+                )
 
 
 def load_fit(run_dir: str | Path, method: str, seed: int) -> FitResult:

@@ -90,3 +90,10 @@ def test_boxes_follow_the_crop():
     assert geometry.box_in_square([0.5, 0.2, 0.9, 0.4]) == [0.5, 0.2, 1.0, 0.4]
     assert geometry.box_in_square([0.0, 0.0, 0.2, 1.0]) is None
     assert fit(64, 64, 32).box_in_square([0.1, 0.2, 0.3, 0.4]) == [0.1, 0.2, 0.3, 0.4]
+
+
+def test_a_decompression_bomb_is_one_sentence(tmp_path, monkeypatch):
+    (tmp_path / "a.png").write_bytes(picture("png"))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(ImageError, match=r"a\.png is too large"):
+        read_grey(tmp_path / "a.png")

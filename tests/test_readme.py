@@ -6,9 +6,13 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pytest
+from PIL import Image
 
-from prdlib.config import METHODS, reference
+from prdlib.config import METHODS, load_profile, reference
+from prdlib.training import fit
 
 ROOT = Path(__file__).parents[1]
 MARKS = "<!-- settings: generated from the dataclasses by tests/test_readme.py -->", "<!-- end of settings -->"
@@ -70,6 +74,41 @@ def test_make_targets_that_are_named_exist():
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"`make (\w+)", (ROOT / "README.md").read_text())):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+
+
+def snippet(heading: str) -> str:
+    return (ROOT / "README.md").read_text().split(f"## {heading}")[1].split("```python\n")[1].split("```")[0]
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_own_data_and_inference_work_as_written(tmp_path, monkeypatch, tiny_config, gaps):
+    monkeypatch.chdir(tmp_path)
+    for i in range(24):
+        Image.fromarray(np.full((40, 50), 10 * i, np.uint8)).save(f"{i}.png")
+    table = pd.DataFrame(
+        {"study_id": range(24), "patient_id": range(24), "image": [f"{i}.png" for i in range(24)], "view": "Frontal",
+         "report": [f"Finding number {i} is stable." for i in range(24)], "label:Edema": [1, 0, None] * 8}
+    )  # fmt: skip
+    if gaps:
+        table["patient_id"] = table["patient_id"].astype("Int64")
+        table.loc[1, "report"], table.loc[2, "report"], table.loc[3, "patient_id"] = None, "...", None
+    table.to_csv("mine.csv", index=False)
+    names = {}
+    with monkeypatch.context() as patch:
+        patch.setattr("prdlib.config.load_profile", lambda _: tiny_config)
+        exec(snippet("Your own data in ten lines"), names)
+    kept = sum(map(len, names["data"].values()))
+    assert kept == 24 - len(pd.read_csv("prepared/mine/dropped.csv")) == (21 if gaps else 24)
+    result = fit(names["config"], "prd", 0, names["data"], "papermill_runs/latest/checkpoints/prd-seed0", report=None)
+    assert len(result.history) == tiny_config.training.epochs
+    Image.fromarray(np.zeros((50, 70), np.uint8)).save("chest.png")
+    exec(snippet("Use a trained model"), names)
+    assert (names["images"] @ names["reports"].T).shape == (1, 2)
+
+
+def test_profiles_that_own_data_name_exist():
+    for name in re.findall(r'load_profile\("(\w+)"\)', (ROOT / "README.md").read_text()):
+        load_profile(name)
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 import torch
 
-from prdlib.config import METHODS
+from prdlib.config import METHODS, ConfigError
 from prdlib.data import DataError
 from prdlib.models import PRDModel
 from prdlib.training import CHECKPOINT_MARK, EpochLog, NonFiniteLoss, PRDTrainer, fit
@@ -157,3 +157,22 @@ def test_tensorboard_gets_every_epoch_and_changes_no_weight(tiny_config, tiny_da
     np.testing.assert_allclose(values, logged.history["contrastive"], rtol=1e-5)
     one, two = weights(whole.model), weights(logged.model)
     assert all(torch.equal(one[name], two[name]) for name in one)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"image_size": 64}, r"prepared at 32 x 32 pixels, data\.image_size is 64: prepare them again"),
+        ({"word_limit": 20}, r"reports of \d+ words, data\.word_limit is 20: prepare them again"),
+        ({"word_limit": 60}, r"reports of 40 words, data\.word_limit is 60: prepare them again"),
+    ],
+)
+def test_data_that_were_prepared_otherwise_are_refused(tiny_config, tiny_data, tmp_path, settings, message):
+    with pytest.raises(DataError, match=message):
+        fit(replace(tiny_config, data=replace(tiny_config.data, **settings)), "clip", 0, tiny_data, tmp_path / "f")
+    assert not (tmp_path / "f").exists()
+
+
+def test_a_negative_seed_is_refused(tiny_config, tiny_data, tmp_path):
+    with pytest.raises(ConfigError, match="seed of a training is -1"):
+        fit(tiny_config, "clip", -1, tiny_data, tmp_path / "f")

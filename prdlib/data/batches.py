@@ -54,6 +54,7 @@ class PairDataset(TorchDataset):
         return self._images[row] if self._images is not False else decode_png(self._split[row]["image"])
 
     def __getitem__(self, key: tuple[int, int] | int) -> dict[str, Any]:
+        """The item of a study, by (epoch, index) or by index in epoch 0; see the class."""
         epoch, index = key if isinstance(key, tuple) else (0, key)
         study_id, report = self.study_ids[index], self.tagged[index]
         rows = self.rows[study_id]
@@ -78,6 +79,7 @@ class EpochSampler(Sampler):
         self.length, self.seed, self.epoch = length, seed, 0
 
     def set_epoch(self, epoch: int) -> None:
+        """The epoch of the next iteration, from 0; the Trainer calls it."""
         self.epoch = epoch
 
     def __len__(self) -> int:
@@ -100,6 +102,7 @@ class Collate:
         self.word_tokenizer, self.seed, self.augment = tokenizer, seed, augment
 
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
+        """B items as one batch; see the class for names and shapes."""
         texts = [[item["words"], *item["copies"]] for item in items]
         encoded = {words: self.word_tokenizer.encode(words) for words in {words for row in texts for words in row}}
         order = sorted(encoded, key=lambda words: (len(encoded[words][0]), words))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+from prdlib.data.studies import DataError
 from prdlib.repro import generator
 from prdlib.text import normalise
 
@@ -26,5 +27,14 @@ def report_key(report: str) -> str:
 
 
 def report_groups(reports: Iterable[str]) -> list[int]:
-    """A positive 63-bit number for each report; equal for reports with the same key, whatever else is in the table."""
+    """A positive 62-bit number for each report; equal for reports with the same key, whatever else is in the table.
+
+    Raises DataError for a report that is not text.
+    """
+    reports = list(reports)
+    for row, report in enumerate(reports):
+        if not isinstance(report, str):
+            raise DataError(
+                f"Report {row} is {report!r}, not text: fill it, or leave such rows out (data.studies.usable_rows)."
+            )
     return [int(generator(report_key(report)).integers(1, 2**62)) for report in reports]

@@ -1,6 +1,7 @@
 """Open-I, the Indiana University chest X-rays, in both layouts that users have.
 
-CSV: indiana_reports.csv, indiana_projections.csv and a folder of images. XML: ecgen-radiology/*.xml and PNG files.
+CSV: indiana_reports.csv, indiana_projections.csv and a folder of images. XML: ecgen-radiology/*.xml and PNG files, and
+indiana_projections.csv for the views where a user has it. Every folder may be a link.
 Images are matched by stem: the CSV says X.dcm.png where a copy may hold X.dcm.jpg or X.png. uid = study = patient.
 """
 
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -26,28 +27,39 @@ REPORTS, PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
 LABELS = Path(__file__).with_name("openi_labels.yaml")
 UNCODED = "no indexing"  # MeSH problems of a report that nobody coded: its labels are unknown, not absent
-TOKEN = re.compile(r"\s*\bX{3,}\b", re.IGNORECASE)  # not the mark after it: that may end the sentence
+VIEWS = ("Frontal", "Lateral")
+BOTH_LAYOUTS = (
+    f"either {REPORTS}, {PROJECTIONS} and the images, "
+    "or the .xml reports and images of NLMCXR_reports.tgz and NLMCXR_png.tgz"
+)
+# With the letters and digits glued to it ("4XXXX"), but not the mark after it: that may end the sentence.
+TOKEN = re.compile(r"\s*\b\w*X{3,}\w*", re.IGNORECASE)
 
 
 def load(
     directory: str | Path,
     layout: str | None = None,
     deidentified: str = "drop",
-    views: tuple[str, ...] = ("Frontal", "Lateral"),
+    views: tuple[str, ...] = VIEWS,
     verify: bool = False,
 ) -> Studies:
     """Every image of Open-I whose study has a report.
 
     directory: the folder of the collection. layout: 'csv' or 'xml'; None finds out. deidentified: 'drop' or 'keep' the token
-    XXXX. views: which projections (the XML layout does not say: 'Unknown' is always kept). verify: read every image now, so that
-    damaged files are in the drop table at once (they are found while data are prepared otherwise).
+    XXXX. views: which projections ('Unknown', which the XML layout has without indiana_projections.csv, is always kept).
+    verify: read every image now, so that damaged files are in the drop table at once (they are found while data are prepared
+    otherwise).
     Labels come from the MeSH ``Problems`` (openi_labels.yaml): 1 when coded, else 0, since the coding covers the whole report.
-    Raises DataError for a missing folder, file or column.
+    Raises DataError for a missing folder, file or column, and for an unknown layout or view.
     """
     folder = existing_folder(directory, "Open-I")
     views = (views,) if isinstance(views, str) else tuple(views)
+    if not views or not set(views) <= set(VIEWS):
+        raise DataError(f"views is {list(views)}: choose from {', '.join(VIEWS)}.")
     if layout is None:
-        layout = "csv" if (folder / REPORTS).is_file() or not any(folder.rglob("*.xml")) else "xml"
+        layout = "csv" if (folder / REPORTS).is_file() else "xml"
+        if layout == "xml" and not _files(folder, {".xml"}):
+            raise DataError(f"Open-I: no report in {str(folder)!r}: put there {BOTH_LAYOUTS}.")
     if layout not in ("csv", "xml"):
         raise DataError(f"Unknown layout {layout!r} of Open-I: choose csv or xml.")
     if deidentified not in ("drop", "keep"):
@@ -58,11 +70,24 @@ def load(
     def drop(items: Iterable[Any], reason: str, where: str) -> None:
         drops.extend({"item": str(item), "reason": reason, "where": where} for item in items)
 
-    files = _images(folder)
+    files = {_stem(path.name): str(path) for path in _files(folder, IMAGE_SUFFIXES)}
+    if not files:
+        raise DataError(
+            f"Open-I: no .png or .jpg image below {str(folder)!r}: put the images, or a link to them, there."
+        )
+    twice = reports["uid"].duplicated() & (reports["uid"] != "")
+    if twice.any():
+        where = REPORTS if layout == "csv" else f"the .xml files of {folder.name!r}"
+        raise DataError(f"Open-I: uid {reports.loc[twice, 'uid'].iloc[0]} stands twice in {where}: keep one.")
     nameless = reports["uid"] == ""
     drop(reports.index[nameless] + 2, "report without a uid", "reports, line")
     reports = reports[~nameless].copy()
     projections["image"] = projections["filename"].map(lambda name: files.get(_stem(name), ""))
+    if len(projections) and (projections["image"] == "").all():
+        raise DataError(
+            f"Open-I: none of the {len(files)} images below {str(folder)!r} has the name of one that the collection lists, e.g. "
+            f"{projections['filename'].iloc[0]!r}: put the images there under the names they were downloaded with."
+        )
     for reason, bad in (
         ("uid of the image has no report", ~projections["uid"].isin(reports["uid"])),
         ("image listed twice", projections["filename"].duplicated()),
@@ -140,10 +165,18 @@ def _stem(name: str) -> str:
     return re.sub(r"^CXR(\d+_)?(?=\d+_IM)", "", stem)
 
 
-def _images(folder: Path) -> dict[str, str]:
-    """stem -> path of every image below ``folder``, through links too (images often lie on another disk)."""
-    found = (Path(place, name) for place, _, names in os.walk(folder, followlinks=True) for name in names)
-    return {_stem(path.name): str(path) for path in sorted(found) if path.suffix.lower() in IMAGE_SUFFIXES}
+def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
+    """Files below ``folder`` that end so, sorted; through links too (images often lie on another disk), each folder once."""
+    found, seen = [], set()
+    for place, below, names in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link back up
+            below.clear()
+            continue
+        seen.add(real)
+        below.sort()
+        found += [Path(place, name) for name in names if Path(name).suffix.lower() in suffixes]
+    return sorted(found)
 
 
 def _damage(path: str) -> str:
@@ -154,37 +187,36 @@ def _damage(path: str) -> str:
     return ""
 
 
+def _table(folder: Path, name: str, *columns: str) -> pd.DataFrame:
+    path = folder / name
+    if not path.is_file():
+        raise DataError(f"Open-I: {name} is missing in {str(folder)!r}: put there {BOTH_LAYOUTS}.")
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise DataError(f"Open-I: {name} is not a readable CSV table ({error}): download it again.") from error
+    for column in columns:
+        if column not in table:
+            raise DataError(
+                f"Open-I: {name} has no column {column!r} (it has {', '.join(table.columns)}): "
+                "rename the column that holds it, or download the file again."
+            )
+    return table.assign(uid=table["uid"].str.strip())
+
+
 def _read_csv(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
-    tables = []
-    for name, columns in (
-        (REPORTS, ("uid", "Problems", "findings", "impression")),
-        (PROJECTIONS, ("uid", "filename", "projection")),
-    ):
-        path = folder / name
-        if not path.is_file():
-            raise DataError(f"Open-I: {name} is missing in {folder.name!r}: put both CSV files and the images there.")
-        try:
-            table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-            raise DataError(f"Open-I: {name} is not a readable CSV table ({error}): download it again.") from error
-        for column in columns:
-            if column not in table:
-                raise DataError(f"Open-I: {name} has no column {column!r} (it has {', '.join(table.columns)}).")
-        tables.append(table.assign(uid=table["uid"].str.strip()))
-    reports, projections = tables
-    twice = reports["uid"].duplicated() & (reports["uid"] != "")
-    if twice.any():
-        raise DataError(f"Open-I: uid {reports.loc[twice, 'uid'].iloc[0]} stands twice in {REPORTS}: keep one row.")
+    reports = _table(folder, REPORTS, "uid", "Problems", "findings", "impression")
+    projections = _table(folder, PROJECTIONS, "uid", "filename", "projection")
     reports["problems"] = reports["Problems"].map(_problems)
     return reports[["uid", "findings", "impression", "problems"]], projections.rename(columns={"projection": "view"})
 
 
 def _read_xml(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     reports, projections = [], []
-    for path in sorted(folder.rglob("*.xml")):
+    for path in _files(folder, {".xml"}):
         try:
             root = ElementTree.parse(path).getroot()
-        except (ElementTree.ParseError, DefusedXmlException) as error:
+        except (ElementTree.ParseError, DefusedXmlException, LookupError, ValueError) as error:  # the last: encodings
             raise DataError(f"Open-I: {path.name} is not valid XML ({error}): download it again.") from error
         number = root.find("uId")
         uid = re.sub(r"\D", "", number.get("id", "")) if number is not None else ""
@@ -196,8 +228,13 @@ def _read_xml(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
                         "problems": {c.strip().lower() for c in coded}})  # fmt: skip
         projections += [{"uid": uid, "filename": e.get("id", ""), "view": "Unknown"} for e in root.iter("parentImage")]
     if not reports:
-        raise DataError(f"Open-I: no .xml report below {folder.name!r}: extract NLMCXR_reports.tgz there.")
-    return pd.DataFrame(reports), pd.DataFrame(projections, columns=["uid", "filename", "view"])
+        raise DataError(f"Open-I: no .xml report below {str(folder)!r}: extract NLMCXR_reports.tgz there.")
+    pictures = pd.DataFrame(projections, columns=["uid", "filename", "view"])
+    if (folder / PROJECTIONS).is_file():
+        known = _table(folder, PROJECTIONS, "uid", "filename", "projection")
+        views = dict(zip(known["filename"].map(_stem), known["projection"], strict=True))
+        pictures["view"] = [views.get(_stem(name), "Unknown") for name in pictures["filename"]]
+    return pd.DataFrame(reports), pictures
 
 
 def label_terms() -> Mapping[str, list[str]]:

@@ -180,6 +180,7 @@ def load(n: int = 960, size: int = 64, seed: int = 0, cache: str | Path | None =
     table.insert(5, "report_group", report_groups(table["report"]))
 
     def read_image(row: Mapping[str, Any]) -> np.ndarray:
+        """uint8 [size, size]."""
         if str(row["image"]).startswith(SCHEME):
             number, index = str(row["image"]).removeprefix(SCHEME).split("/")
             return study(int(number), int(index)).render(size)

@@ -60,12 +60,12 @@ def draw_anatomy(seed: int, patient: str, film: str) -> Anatomy:
 
 
 def step(values: np.ndarray, softness: float = 0.02) -> np.ndarray:
-    """0 to 1 across ``values`` = 0, smooth over about 4 x ``softness``."""
+    """0 to 1 across ``values`` = 0, smooth over about 4 x ``softness``; same shape."""
     return 0.5 + 0.5 * np.tanh(values / (2 * softness))
 
 
 def bump(squared_distance: np.ndarray) -> np.ndarray:
-    """exp(-d^2 / 2) of a squared distance in standard deviations."""
+    """exp(-d^2 / 2) of a squared distance in standard deviations; same shape."""
     return np.exp(-0.5 * squared_distance)
 
 
@@ -96,12 +96,12 @@ class Film:
 
     @cached_property
     def lungs(self) -> dict[int, np.ndarray]:
-        """Soft masks: -1 the image's left (the patient's right), +1 the image's right."""
+        """Soft masks [size, size], 0 to 1: -1 the image's left (the patient's right), +1 the image's right."""
         return {side: self._lung(side) for side in (-1, 1)}
 
     @cached_property
     def air(self) -> np.ndarray:
-        """Soft mask of both lungs."""
+        """Soft mask [size, size] of both lungs."""
         return self.lungs[-1] + self.lungs[1]
 
     def _lung(self, side: int) -> np.ndarray:
@@ -130,7 +130,8 @@ def smooth_noise(rng: np.random.Generator, size: int, cells: int) -> np.ndarray:
 
 
 def wall_distance(u: np.ndarray, y: np.ndarray) -> np.ndarray:
-    """Distance from the rib cage's inner outline (side and apex), positive inside."""
+    """Distance from the rib cage's inner outline (side and apex), positive inside; the body's units and the
+    shape of ``u`` (from the midline) and ``y``, here and below."""
     t = np.clip((0.3 - y) / APEX, 0, None)
     return 0.42 * (1 - (u / WALL) ** 2 - t * t * np.sqrt(t))
 
@@ -155,7 +156,7 @@ def collapsed_lung(x: np.ndarray, y: np.ndarray, side: int, share: float) -> np.
 
 
 def heart_mask(anatomy: Anatomy, x: np.ndarray, y: np.ndarray, scale: float = 1.0) -> np.ndarray:
-    """Soft mask of the heart; ``scale`` widens it (cardiomegaly), mostly to the patient's left."""
+    """Soft mask of the heart, 0 to 1, shaped as ``x`` and ``y``; ``scale`` widens it, mostly to the patient's left."""
     centre, half_width, half_height = anatomy.heart
     x = x - anatomy.turn
     half_height *= 0.8 + 0.2 * scale

@@ -121,6 +121,8 @@ def _no_progress_bars() -> Iterator[None]:
 def _prepare(studies: Studies, directory: Path, image_size: int, word_limit: int, key: str) -> None:
     _forget_other(directory, key)
     table = studies.table.reset_index(drop=True)
+    columns = [LABEL_PREFIX + name for name in studies.labels]
+    table[columns] = table[columns].astype("float64")
     parts_of = {directory / "shards" / f"{i:07d}": table[i : i + SHARD] for i in range(0, len(table), SHARD)}
     missing = [part["report"] for folder, part in parts_of.items() if not folder.is_dir()]
     reports = pd.concat(missing).unique().tolist() if missing else []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,9 +12,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prdlib.text import normalise
+
 COLUMNS = ("study_id", "patient_id", "image", "view", "report", "report_group", "split", "source")
 SPLITS = {"train": 80, "validation": 8, "test": 12}  # per cent
 LABEL_PREFIX = "label:"  # label:Cardiomegaly in {1: present, 0: absent, -1: uncertain, NaN: not mentioned}
+LABEL_VALUES = (1, 0, -1)
 SPLIT_SALT = "prdlib-split-1"
 
 
@@ -60,7 +64,10 @@ class Studies:
                 f"{row.reason} ({row.count_})"
                 for row in self.drop_counts().rename(columns={"count": "count_"}).itertuples()
             ]
-            raise DataError(f"No usable study in {self.name!r}: {', '.join(reasons) or 'it is empty'}.")
+            raise DataError(
+                f"No usable study in {self.name!r}: {', '.join(reasons) or 'it is empty'}. Mend the collection, or load another."
+            )
+        self._refuse_cells()
         patients = self.table.groupby("patient_id")["split"].nunique()
         if (patients > 1).any():
             raise DataError(
@@ -75,6 +82,31 @@ class Studies:
         if (per_study > 1).any():
             raise DataError(
                 f"Study {per_study.idxmax()!r} of {self.name!r} has two reports or two patients: give each an id."
+            )
+
+    def _refuse_cells(self) -> None:
+        problems = _unusable(self.table)
+        if (problems != "").any():
+            row = int(np.flatnonzero(problems != "")[0])
+            raise DataError(
+                f"Row {row} of {self.name!r}: {problems.iloc[row]}: mend it, or leave such rows out (data.studies.usable_rows)."
+            )
+        for column in ("view", "source"):
+            self._refuse(~self.table[column].map(_is_text), column, "it must be text")
+        self._refuse(~self.table["split"].isin(SPLITS), "split", f"it must be one of {', '.join(SPLITS)}")
+        for column in (c for c in self.table.columns if c.startswith(LABEL_PREFIX)):
+            numbers = pd.to_numeric(self.table[column], errors="coerce")
+            self._refuse(
+                self.table[column].notna() & ~numbers.isin(LABEL_VALUES),
+                column,
+                "a label is 1 (present), 0 (absent), -1 (uncertain) or empty (not mentioned)",
+            )
+
+    def _refuse(self, bad: pd.Series, column: str, rule: str) -> None:
+        if bad.any():
+            row = int(np.flatnonzero(bad)[0])
+            raise DataError(
+                f"Row {row} of {self.name!r}: column {column!r} is {self.table[column].iloc[row]!r}: {rule}."
             )
 
     @property
@@ -113,6 +145,35 @@ def empty_drops() -> pd.DataFrame:
     return pd.DataFrame(columns=["item", "reason", "where"])
 
 
+def usable_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(rows that :class:`Studies` accepts, drop table of the others): rows without an id, an image or a report with words.
+
+    table: columns study_id, patient_id, image, report and any others. Raises DataError when one of these columns is missing.
+    """
+    problems = _unusable(table)
+    bad = problems[problems != ""]
+    drops = pd.DataFrame({"item": bad.index.map(str), "reason": bad.to_numpy(), "where": "table, row"})
+    return table[problems == ""].reset_index(drop=True), drops
+
+
+def _unusable(table: pd.DataFrame) -> pd.Series:
+    """What keeps each row from being used, '' for nothing."""
+    problems = pd.Series("", index=table.index)
+    for column in ("report", "image", "patient_id", "study_id"):
+        if column not in table:
+            raise DataError(f"The table has no column {column!r}: rename the column that holds it.")
+        values = table[column]
+        problems[~values.map(_is_text)] = f"column {column!r} is not text (read the table with dtype=str)"
+        problems[values.isna() | (values.astype(str).str.strip() == "")] = f"column {column!r} is empty"
+    has_words = {text: bool(normalise(text)) for text in table["report"].unique() if _is_text(text)}
+    problems[(problems == "") & ~table["report"].map(has_words).astype(bool)] = "column 'report' has no words"
+    return problems
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and value.strip() != ""
+
+
 def grey_image(array: np.ndarray) -> np.ndarray:
     """Any integer or float image [H, W] or [H, W, C] as uint8 [H, W]."""
     array = np.asarray(array)
@@ -128,13 +189,21 @@ def grey_image(array: np.ndarray) -> np.ndarray:
 def load_studies(name: str, **options: Any) -> Studies:
     """The studies of a collection by the name of its reader: 'phantom' or 'openi'.
 
-    Options are those of ``phantom.load`` and ``openi.load``. Raises DataError, one sentence, for what a user can mend.
+    Options are those of ``phantom.load`` and ``openi.load``. Raises DataError, one sentence, for what a user can mend: an unknown
+    collection or option, a missing folder, and what the readers say.
     """
     from prdlib.data import openi, phantom
 
     readers = {"phantom": phantom.load, "openi": openi.load}
     if name not in readers:
         raise DataError(f"Unknown collection {name!r}: choose one of {', '.join(readers)}.")
+    known = inspect.signature(readers[name]).parameters
+    unknown = sorted(set(options) - set(known))
+    if unknown:
+        raise DataError(f"{name} has no option {unknown[0]!r}: choose from {', '.join(known)}.")
+    needed = [key for key, option in known.items() if option.default is option.empty and key not in options]
+    if needed:
+        raise DataError(f"{name} needs the option {needed[0]!r}: give it to load_studies.")
     return readers[name](**options)
 
 

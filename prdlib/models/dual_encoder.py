@@ -11,20 +11,23 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from transformers import AutoTokenizer, PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import ModelOutput
 
 from prdlib.config import RunConfig
 from prdlib.images import resize
-from prdlib.models.image_encoder import WeightsError, build_image_encoder, load_image_weights
+from prdlib.models.image_encoder import build_image_encoder, load_image_weights
 from prdlib.models.model_card import model_card
+from prdlib.models.published import WeightsError, image_weights_file, text_encoder_folder
 from prdlib.models.text_encoder import (
     LAST_LAYERS,
     ProjectionHead,
     build_text_encoder,
     load_text_weights,
+    max_pieces,
     merge_pieces,
     read_text_config,
+    read_tokenizer,
     small_bert_config,
 )
 from prdlib.repro import write_atomic
@@ -120,8 +123,13 @@ class PRDModel(PreTrainedModel):
         """Grey images as pixel_values, float [B, 1, S, S] in [0, 1] on the model's device.
 
         images: such a tensor already, or uint8 arrays [H, W] of any size (short side resized to S, centre cropped).
+        Raises ValueError when there is no image, for a single one outside a list, and for one that is not grey.
         """
         if not isinstance(images, Tensor):
+            if len(images) == 0:
+                raise ValueError("No images: give a list of at least one.")
+            if np.ndim(images[0]) == 1:
+                raise ValueError("images is a single image: give a list of images, e.g. [image].")
             size = self.config.image_size
             images = torch.from_numpy(np.stack([resize(np.asarray(image), size) for image in images]))
         if images.ndim == 3:
@@ -156,9 +164,22 @@ class PRDModel(PreTrainedModel):
     # -- reports -----------------------------------------------------------------------------------------------------
 
     def tokenise(self, reports: Sequence[str | Sequence[str]]) -> dict[str, Tensor]:
-        """Strings (normalised here), or sequences of normalised words, as input_ids, attention_mask, word_ids [N, L]."""
+        """Strings (normalised here), or sequences of normalised words, as input_ids, attention_mask, word_ids [N, L].
+
+        Raises TypeError for a single string and for what is neither text nor words, ValueError when there is no report.
+        """
         if self.word_tokenizer is None:
             raise WeightsError("The model has no tokenizer: load it with PRDModel.from_pretrained from a whole folder.")
+        if isinstance(reports, str):
+            raise TypeError("reports is a single string: give a list of reports, e.g. [report].")
+        reports = list(reports)
+        if not reports:
+            raise ValueError("No reports: give a list of at least one.")
+        for i, report in enumerate(reports):
+            if not isinstance(report, str | Sequence | np.ndarray) or not all(isinstance(word, str) for word in report):
+                raise TypeError(
+                    f"Report {i} is {type(report).__name__}, not text or a list of words: leave it out or fill it."
+                )
         limit = self.config.word_limit
         words = [normalise(r, limit).split() if isinstance(r, str) else list(r)[:limit] for r in reports]
         batch = self.word_tokenizer.pad([self.word_tokenizer.encode(w) for w in words])
@@ -204,7 +225,7 @@ class PRDModel(PreTrainedModel):
     # -- scores ------------------------------------------------------------------------------------------------------
 
     def scales(self) -> tuple[Tensor, Tensor]:
-        """(s, s_p), exponentiated and at most 100."""
+        """(s, s_p): scalars [], exponentiated and at most 100."""
         return self.logit_scale.exp().clamp(max=MAX_SCALE), self.discrimination_scale.exp().clamp(max=MAX_SCALE)
 
     def forward(
@@ -267,8 +288,9 @@ class PRDModel(PreTrainedModel):
             )
         result = super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         model = result[0] if isinstance(result, tuple) else result
-        tokenizer = AutoTokenizer.from_pretrained(pretrained_model_name_or_path, trust_remote_code=False)
-        model.word_tokenizer = WordTokenizer(tokenizer)
+        # The class itself: AutoTokenizer would read config.json first and warn that it is no text model's.
+        tokenizer = PreTrainedTokenizerFast.from_pretrained(pretrained_model_name_or_path)
+        model.word_tokenizer = WordTokenizer(tokenizer, max_pieces(model.text_encoder.config))
         return result
 
 
@@ -283,8 +305,11 @@ def build_model(
 
     reports: normalised training reports, from which small_bert's WordPiece vocabulary is learnt.
     seed: of the random weights. Returns (model, {"image": report, "text": report}), empty for encoders from scratch.
+    Raises WeightsError, before anything is built, when published weights that the settings name are not there.
     """
     settings = config.model
+    if settings.image_weights not in ("", "package"):
+        image_weights_file(settings.image_weights)
     positions = 4 * config.data.word_limit + 2  # pieces of a word: four on average is more than any corpus here needs
     if settings.text_encoder == "small_bert":
         tokenizer = train_wordpiece(reports, settings.vocabulary_size)
@@ -292,8 +317,8 @@ def build_model(
             settings.text_layers, settings.text_width, len(tokenizer), positions, settings.dropout
         )
     else:
-        text_config = read_text_config(settings.text_encoder)
-        tokenizer = _published_tokenizer(settings.text_encoder)
+        folder = text_encoder_folder(settings.text_encoder)
+        text_config, tokenizer = read_text_config(folder), read_tokenizer(folder)
     text_pooling = settings.text_pooling
     if text_pooling == "auto":  # the mean learns faster from scratch; published encoders know their first token
         text_pooling = "mean" if settings.text_encoder == "small_bert" else "first"
@@ -317,24 +342,12 @@ def build_model(
     if settings.image_weights:
         keys["image"] = load_image_weights(model.image_encoder, settings.image_weights)
     if settings.text_encoder != "small_bert":
-        keys["text"] = load_text_weights(model.text_encoder, settings.text_encoder)
+        keys["text"] = load_text_weights(model.text_encoder, folder)
         projection = keys["text"].pop("projection")
         if projection and projection["dense_to_output.weight"].shape[0] == settings.projection_dim:
             model.text_projection = ProjectionHead(model.text_encoder.config.hidden_size, settings.projection_dim)
             model.text_projection.load_state_dict(projection)
             model.config.text_projection = "cxr_bert"
-    model.word_tokenizer = WordTokenizer(tokenizer)
+    model.word_tokenizer = WordTokenizer(tokenizer, max_pieces(model.text_encoder.config))
     model.config.training = {"settings": asdict(config.model)}
     return model, keys
-
-
-def _published_tokenizer(folder_or_name: str) -> PreTrainedTokenizerFast:
-    try:
-        return AutoTokenizer.from_pretrained(folder_or_name, trust_remote_code=False)
-    except (OSError, ValueError) as error:
-        folder = Path(folder_or_name)
-        if (folder / "vocab.txt").is_file():  # CXR-BERT names a remote tokenizer class; its vocabulary is BERT's
-            from transformers import BertTokenizerFast
-
-            return BertTokenizerFast(vocab_file=str(folder / "vocab.txt"), do_lower_case=True)
-        raise WeightsError(f"No tokenizer in {folder_or_name!r}: tokenizer.json or vocab.txt is missing.") from error

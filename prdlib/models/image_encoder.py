@@ -12,11 +12,9 @@ from torch import Tensor, nn
 from torchvision import models as torchvision_models
 from torchvision.models.resnet import BasicBlock
 
+from prdlib.models.published import WeightsError, image_weights_file
+
 PIXEL_STATISTICS = {"tf_efficientnet_lite0": (0.5, 0.5), "imagenet": (0.449, 0.226), "grey": (0.5, 0.25)}
-
-
-class WeightsError(ValueError):
-    """A weights file that does not fit the encoder, or is missing."""
 
 
 class NarrowResNet(nn.Module):
@@ -52,6 +50,7 @@ class NarrowResNet(nn.Module):
         return self.stages
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised pixels [B, 1, S, S] -> (pooled [B, 8 width], regions [B, 8 width, S / 16, S / 16])."""
         regions = self.stages(self.stem(pixels))
         return regions.mean(dim=(2, 3)), regions
 
@@ -73,6 +72,7 @@ class ResNetEncoder(nn.Module):
         return self.resnet.layer4
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised pixels [B, 3, S, S] -> (pooled [B, C], regions [B, C / 2, S / 16, S / 16]); C = 512 or 2048."""
         net = self.resnet
         features = net.maxpool(net.relu(net.bn1(net.conv1(pixels))))
         regions = net.layer3(net.layer2(net.layer1(features)))
@@ -84,6 +84,10 @@ class ViTEncoder(nn.Module):
 
     def __init__(self, name: str, image_size: int) -> None:
         super().__init__()
+        if image_size % 16:
+            raise WeightsError(
+                f"Setting data.image_size is {image_size}: {name} needs a multiple of 16, e.g. {16 * round(image_size / 16)}."
+            )
         self.vit = getattr(torchvision_models, name)(weights=None, image_size=image_size)
         self.vit.heads = nn.Identity()
         self.pooled_dim = self.region_dim = self.vit.hidden_dim
@@ -97,6 +101,7 @@ class ViTEncoder(nn.Module):
         return self.vit.encoder.layers[-1].ln_1
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised pixels [B, 3, S, S] -> (pooled [B, 768], regions [B, 768, S / 16, S / 16])."""
         patches = self.vit._process_input(pixels)
         tokens = self.vit.encoder(torch.cat([self.vit.class_token.expand(len(patches), -1, -1), patches], dim=1))
         side = pixels.shape[-1] // self.vit.patch_size
@@ -127,6 +132,7 @@ class EfficientNetLiteEncoder(nn.Module):
         return self.net.bn2
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
+        """Normalised pixels [B, 3, S, S] -> (pooled [B, 1280], regions [B, 112, S / 16, S / 16])."""
         if pixels.device.type == "cpu":
             with torch.autocast("cpu", enabled=False):
                 return self._forward(pixels.float())
@@ -146,6 +152,7 @@ def build_image_encoder(name: str, width: int, image_size: int) -> nn.Module:
     """The encoder ``name``: narrow_resnet (with ``width``), resnet18/34/50, vit_b_16, tf_efficientnet_lite0.
 
     Its forward maps normalised pixels [B, in_channels, S, S] to (pooled [B, pooled_dim], regions [B, region_dim, h, w]).
+    Raises WeightsError for an unknown name, and for an ``image_size`` that vit_b_16 cannot cut into patches.
     """
     if name == "narrow_resnet":
         return NarrowResNet(width)
@@ -170,7 +177,10 @@ def package_weights() -> Path:
 
 
 def read_state_dict(path: str | Path) -> dict[str, Tensor]:
-    """Tensors of a .safetensors file, or of a torch file read with ``weights_only=True``; a nested ``state_dict`` is opened."""
+    """Tensors of a .safetensors file, or of a torch file read with ``weights_only=True``; a nested ``state_dict`` is opened.
+
+    Raises WeightsError for a file that is missing, cut off, a Git LFS pointer or no state dict.
+    """
     path = Path(path)
     if not path.is_file():
         raise WeightsError(f"No weights file at {str(path)!r}: download it first; nothing is fetched at run time.")
@@ -221,11 +231,16 @@ def load_image_weights(encoder: nn.Module, path: str | Path) -> dict[str, list[s
     Returns {"loaded", "missing", "unexpected", "resized"}: names of tensors; a three-channel stem is averaged for a
     one-channel encoder (in "resized"). Raises WeightsError when a tensor of the encoder is missing or has another shape.
     """
-    path = package_weights() if str(path) == "package" else Path(path)
+    path = package_weights() if str(path) == "package" else image_weights_file(str(path))
     state = read_state_dict(path)
     inner = next((getattr(encoder, name) for name in ("resnet", "vit", "net") if hasattr(encoder, name)), encoder)
     wanted = inner.state_dict()
     if "_conv_stem.weight" in state:
+        if "conv_stem.weight" not in wanted:
+            raise WeightsError(
+                f"{path.name} holds weights of EfficientNet-lite0: set model.image_encoder=tf_efficientnet_lite0, "
+                "or model.image_weights to a file of this encoder."
+            )
         state = _timm_names(state, wanted)
     prefix = max(PREFIXES, key=lambda p: sum(p + name in state for name in wanted))
     report: dict[str, list[str]] = {"loaded": [], "missing": [], "unexpected": [], "resized": []}

@@ -3,19 +3,34 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModel, BertConfig, PreTrainedConfig, PreTrainedModel
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoTokenizer,
+    BertConfig,
+    BertTokenizerFast,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+)
 
-from prdlib.models.image_encoder import WeightsError, read_state_dict
+from prdlib.models.image_encoder import read_state_dict
+from prdlib.models.published import WEIGHTS, WeightsError
 
 LAST_LAYERS = 4  # word embeddings: the sum of the last four hidden layers, as GLoRIA
 
 
 def small_bert_config(layers: int, width: int, vocabulary_size: int, positions: int, dropout: float) -> BertConfig:
-    """A BERT for CPUs: heads of 32 dimensions, feed-forward of 4 x ``width``."""
+    """A BERT for CPUs: heads of 32 dimensions, feed-forward of 4 x ``width``. Raises WeightsError when heads do not fit."""
+    if width % 32:
+        raise WeightsError(
+            f"Setting model.text_width is {width}: it must be a multiple of 32, e.g. {max(32, 32 * round(width / 32))}."
+        )
     return BertConfig(
         vocab_size=vocabulary_size,
         hidden_size=width,
@@ -40,43 +55,82 @@ def build_text_encoder(text_config: PreTrainedConfig | dict[str, Any]) -> PreTra
     return AutoModel.from_config(text_config, trust_remote_code=False)
 
 
-def is_cxr_bert(folder: str | Path) -> bool:
-    """Whether ``folder`` holds CXR-BERT (its config asks for remote code, which is never run here)."""
-    config = Path(folder) / "config.json"
-    return config.is_file() and "cxr-bert" in json.loads(config.read_text()).get("model_type", "")
+def max_pieces(config: PreTrainedConfig) -> int:
+    """How many pieces of a report, special tokens included, an encoder has positions for."""
+    positions = getattr(config, "max_position_embeddings", None) or 512
+    # RoBERTa and its kin number positions from pad_token_id + 1.
+    return positions - config.pad_token_id - 1 if "roberta" in config.model_type else positions
 
 
-def read_text_config(folder_or_name: str) -> PreTrainedConfig:
-    """Configuration of a published encoder: a local folder, or a hub name for users who are online."""
-    folder = Path(folder_or_name).expanduser()
-    if is_cxr_bert(folder):
-        settings = json.loads((folder / "config.json").read_text())
+def _is_cxr_bert(settings: Mapping[str, Any]) -> bool:
+    return "cxr-bert" in str(settings.get("model_type", ""))
+
+
+def _settings(folder: str | Path) -> dict[str, Any]:
+    path = Path(folder) / "config.json"
+    if not path.is_file():
+        raise WeightsError(
+            f"No config.json in {str(folder)!r} (setting model.text_encoder): copy the encoder's whole folder."
+        )
+    try:
+        values = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise WeightsError(f"{path} is not valid JSON ({error}): download it again.") from error
+    if not isinstance(values, dict):
+        raise WeightsError(f"{path} holds no settings (a mapping of names to values): download it again.")
+    return values
+
+
+def read_text_config(folder: str | Path) -> PreTrainedConfig:
+    """Configuration of a published encoder in ``folder``; CXR-BERT's, which asks for remote code, is read as BERT's.
+
+    Raises WeightsError when config.json is missing, broken or of no encoder that transformers knows.
+    """
+    settings = _settings(folder)
+    if _is_cxr_bert(settings):
         for key in ("model_type", "auto_map", "architectures", "projection_size", "transformers_version"):
             settings.pop(key, None)
         return BertConfig(**settings)
     try:
-        return AutoConfig.from_pretrained(folder_or_name, trust_remote_code=False)
+        return AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError) as error:
+        reason = str(error).splitlines()[0][:120]
         raise WeightsError(
-            f"No text encoder at {folder_or_name!r}: give a folder with config.json, tokenizer and weights, or a hub name "
-            f"while online ({str(error).splitlines()[0][:120]})."
+            f"{Path(folder) / 'config.json'} describes no text encoder that can be built here ({reason}): "
+            "give another as setting model.text_encoder."
         ) from error
 
 
-def load_text_weights(encoder: PreTrainedModel, folder_or_name: str) -> dict[str, Any]:
+def read_tokenizer(folder: str | Path) -> PreTrainedTokenizerFast:
+    """The tokenizer of a published encoder in ``folder``. CXR-BERT names a remote class; its vocabulary is BERT's.
+
+    Raises WeightsError when there is none, or none that can tell which word a piece belongs to.
+    """
+    folder = Path(folder)
+    if _is_cxr_bert(_settings(folder)) and (folder / "vocab.txt").is_file():
+        return BertTokenizerFast(vocab=str(folder / "vocab.txt"), do_lower_case=True)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except (OSError, ValueError) as error:
+        raise WeightsError(
+            f"No tokenizer in {str(folder)!r} that can be read without remote code: add its tokenizer.json or vocab.txt."
+        ) from error
+    if not tokenizer.is_fast:
+        raise WeightsError(f"The tokenizer in {str(folder)!r} has no fast form: add its tokenizer.json.")
+    return tokenizer
+
+
+def load_text_weights(encoder: PreTrainedModel, folder: str | Path) -> dict[str, Any]:
     """Load published weights into ``encoder`` and say what became of every key.
 
     Returns {"loaded", "missing", "unexpected"} lists of names, and "projection": the state dict of CXR-BERT's
-    ``cls_projection_head`` (empty elsewhere). Raises WeightsError when a tensor of the encoder is missing.
+    ``cls_projection_head`` (empty elsewhere). Raises WeightsError when a tensor of the encoder is missing or has another shape.
     """
-    folder = Path(folder_or_name).expanduser()
-    if folder.is_dir():
-        file = next((folder / n for n in ("model.safetensors", "pytorch_model.bin") if (folder / n).is_file()), None)
-        if file is None:
-            raise WeightsError(f"{folder.name} has neither model.safetensors nor pytorch_model.bin.")
-        state = read_state_dict(file)
-    else:
-        state = AutoModel.from_pretrained(folder_or_name, trust_remote_code=False).state_dict()
+    folder = Path(folder)
+    file = next((folder / name for name in WEIGHTS if (folder / name).is_file()), None)
+    if file is None:
+        raise WeightsError(f"{str(folder)!r} has neither {' nor '.join(WEIGHTS)}: copy the encoder's whole folder.")
+    state = read_state_dict(file)
     wanted = encoder.state_dict()
     base = encoder.base_model_prefix + "."
     prefix = max((base, ""), key=lambda p: sum(p + name in state for name in wanted))
@@ -85,6 +139,11 @@ def load_text_weights(encoder: PreTrainedModel, folder_or_name: str) -> dict[str
     if missing:
         raise WeightsError(
             f"{folder.name} lacks {len(missing)} of {len(wanted)} tensors of the text encoder, first {missing[0]!r}."
+        )
+    wrong = [name for name in wanted if chosen[name].shape != wanted[name].shape]
+    if wrong:
+        raise WeightsError(
+            f"{file}: {prefix + wrong[0]} is {list(chosen[wrong[0]].shape)}, config.json says {list(wanted[wrong[0]].shape)}."
         )
     encoder.load_state_dict(chosen)
     head = "cls_projection_head."
@@ -106,6 +165,7 @@ class ProjectionHead(nn.Module):
         self.dense_to_output = nn.Linear(dim, dim)
 
     def forward(self, states: Tensor) -> Tensor:
+        """A report's state [N, H] -> [N, D], not normalised."""
         return self.dense_to_output(self.LayerNorm(self.transform_act_fn(self.dense_to_hidden(states))))
 
 

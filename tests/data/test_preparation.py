@@ -147,3 +147,11 @@ def test_findings_survive(openi, tmp_path):
 
 def test_reports_are_those_of_the_fixture(openi):
     assert set(openi.table["study_id"]) == {f"openi-{uid}" for uid in REPORTS if uid != "3"}
+
+
+def test_labels_may_be_any_kind_of_number_or_empty(openi, tmp_path):
+    table = openi.table[[c for c in openi.table if not c.startswith("label:")]].copy()
+    table["label:Object"] = pd.Series([1, None, True, 0, -1, None, 1.0, 0], dtype=object)
+    studies = studies_room.Studies(table, openi.dropped, "labels", {}, openi.read_image)
+    found = [row["labels"][0] for part in prepare(studies, tmp_path, 32).values() for row in part]
+    assert sorted(v for v in found if v == v) == [-1, 0, 0, 1, 1, 1]

