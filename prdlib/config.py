@@ -149,10 +149,9 @@ class TrainingConfig:
 class EvaluationConfig:
     """Scores of notebooks 02 to 05."""
 
-    batch_size: int = setting(128, "studies of an evaluation step", low=1)
     bootstrap: int = setting(1000, "resamples of a 95 % interval", low=100)
     grounding_studies: int = setting(200, "studies of the pointing test in 04", low=1)
-    attribution_studies: int = setting(4, "studies drawn in 04", low=1)
+    attribution_studies: int = setting(2, "studies whose word-to-region maps are drawn in 04", low=1)
     exclude_shared_reports: bool = setting(
         False, "leave test reports out of retrieval whose text also stands in training"
     )
