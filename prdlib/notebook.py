@@ -41,7 +41,6 @@ class Run:
 
     config: RunConfig
     folder: Path
-    data_folder: str
 
     @cached_property
     def studies(self) -> Studies:
@@ -49,7 +48,7 @@ class Run:
         data = self.config.data
         if data.name == "phantom":
             return load_studies("phantom", n=data.n_studies, size=data.image_size, seed=data.seed)
-        return load_studies(data.name, directory=self.data_folder, deidentified=data.deidentified)
+        return load_studies(data.name, directory=data.directory, deidentified=data.deidentified)
 
     @property
     def prepared_folder(self) -> Path:
@@ -70,6 +69,7 @@ class Run:
 
     def fit(self, method: str, seed: int) -> FitResult:
         """Train, continue or load ``method`` with ``seed`` (see :func:`prdlib.training.fit`)."""
+        self.config.check_logger()
         folder = checkpoint_folder(self.folder, method, seed)
         return fit(self.config, method, seed, self.data, folder, data_hash=self.info["hash"])
 
@@ -161,21 +161,20 @@ def open_run(
     """The run of these settings; prints where it is and what made it (versions, device, data, git state).
 
     profile, settings: see :func:`prdlib.config.load_profile`. run_dir: its folder; empty: papermill_runs/<run_id> of the
-    project. data: folder of the collection (not for the phantom). facts: printed beside the rest (method, seed).
+    project. data: folder of the collection, see :meth:`prdlib.config.RunConfig.with_data`. facts: printed beside the rest
+    (method, seed).
     """
     quiet()
-    config = load_profile(profile, settings)
-    folder = Path(run_dir) if run_dir else default_run_dir(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    run = Run(config, folder, data or config.data.directory)
+    config = load_profile(profile, settings).with_data(data)
+    run = Run(config, Path(run_dir) if run_dir else default_run_dir(config))
     state = repro.provenance()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    print(f"run      {folder.name} ({profile}), data {config.data.name} {config.data.image_size} px")
+    print(f"run      {run.folder.name} ({config.profile}), data {config.data.name} {config.data.image_size} px")
     if facts:
         print("         " + ", ".join(f"{name} {value}" for name, value in facts.items()))
     print(f"device   {device}, {config.training.precision}")
     print("versions " + ", ".join(f"{name} {version}" for name, version in state["versions"].items()))
     print(f"git      {(state['commit'] or 'no checkout')[:12]}{' with changes' if state['dirty'] else ''}")
-    if profile == "quick":
+    if config.profile == "quick":
         print(BANNER)
     return run
