@@ -141,8 +141,12 @@ class Run:
         return table.round(decimals)
 
     def read(self, pattern: str) -> pd.DataFrame:
-        """All tables metrics/<pattern>.csv below each other; FileNotFoundError says which notebook writes them."""
-        files = sorted((self.folder / "metrics").glob(f"{pattern}.csv"))
+        """The tables metrics/<pattern>.csv below each other; ``*`` stands for <method>-seed<k>, for the methods and seeds of
+        these settings alone: what other settings left in the folder is not read.
+        FileNotFoundError says which notebook writes them."""
+        trainings = (f"{method}-seed{seed}" for method in self.config.methods for seed in self.config.seeds)
+        paths = sorted({self.folder / "metrics" / f"{pattern.replace('*', name)}.csv" for name in trainings})
+        files = [path for path in paths if path.is_file()]
         if not files:
             raise FileNotFoundError(
                 f"No metrics/{pattern}.csv in {self.folder.name}: run notebook {pattern[:2]} first, or 'make run'."
@@ -153,6 +157,17 @@ class Run:
         """Keep ``figure`` as figures/<name>.png, .pdf and .json (what it shows) and return it for display."""
         facts = {"run": self.folder.name, "data": self.info["hash"], "profile": self.config.profile, **facts}
         return Image(filename=str(save_figure(figure, self.folder / "figures" / name, **facts)))
+
+
+def common_seeds(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose seed every method has (columns method, seed), so that methods are compared on the same seeds and a
+    table's number of seeds holds for each of them. DataError when the methods have no seed in common."""
+    seeds = outcomes.groupby("method", sort=False)["seed"].agg(set)
+    common = set.intersection(*seeds)
+    if not common:
+        there = "; ".join(f"{method}: {', '.join(map(str, sorted(found)))}" for method, found in seeds.items())
+        raise DataError(f"No seed is finished for every method ({there}): run notebook 02 for the missing ones.")
+    return outcomes[outcomes["seed"].isin(common)]
 
 
 def open_run(
