@@ -11,7 +11,7 @@ import pandas as pd
 import yaml
 
 from prdlib.config import ConfigError, check_method, load_profile, reference
-from prdlib.manifest import RunError
+from prdlib.manifest import continue_command, read_manifest
 from prdlib.repro import project_root, write_atomic
 
 
@@ -54,7 +54,10 @@ def settings_of(pairs: Sequence[str]) -> dict[str, object]:
         key, sign, value = pair.partition("=")
         if not sign:
             raise ConfigError(f"--set needs KEY=VALUE, not {pair!r}, e.g. --set training.epochs=3.")
-        settings[key] = yaml.safe_load(value)
+        try:
+            settings[key] = yaml.safe_load(value)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"--set {pair!r}: the value is not valid YAML ({str(error).splitlines()[0]}).") from error
     return settings
 
 
@@ -66,9 +69,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nstopped; the same command continues", file=sys.stderr)
         return 130
-    except (ConfigError, RunError, ValueError) as error:
-        print(f"prdlib: {error}", file=sys.stderr)
+    except Exception as error:
+        if not is_told(error):
+            raise
+        print(f"prdlib: {sentence(error)}", file=sys.stderr)
         return 2
+
+
+def is_told(error: Exception) -> bool:
+    """Whether a user can mend it: our own exceptions, and files that are missing or closed. The rest are our mistakes."""
+    return type(error).__module__.split(".")[0] == "prdlib" or isinstance(error, OSError)
+
+
+def sentence(error: Exception) -> str:
+    """One line: the error's own words; of an operating system's error the file and what is wrong with it."""
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}."
+    return " ".join(str(error).split())
 
 
 def _run(options: argparse.Namespace) -> int:
@@ -88,13 +105,19 @@ def _run(options: argparse.Namespace) -> int:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from prdlib.runs import read_manifest, status_table
+    from prdlib.runs import status_table
 
     run_dir = options.run_dir or project_root() / "papermill_runs" / "latest"
     manifest = read_manifest(run_dir)
     print(f"run {manifest['run_id']}, started {manifest['started']}")
     print(status_table(run_dir).to_string(index=False, na_rep=""))
-    print("a runner is at work" if manifest["active"] else "no runner is at work; 'python -m prdlib run' continues")
+    statuses = {step["status"] for step in manifest["steps"].values()}
+    if manifest["active"]:
+        print("a runner is at work")
+    elif statuses == {"succeeded"}:
+        print("finished")
+    else:
+        print(f"no runner is at work; to continue: {continue_command(manifest)}")
     return 0
 
 

@@ -7,16 +7,20 @@ wrong type or out of range is a :class:`ConfigError` of one sentence that names 
 from __future__ import annotations
 
 import difflib
+import math
+import re
 import types
 import typing
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import yaml
 
-from prdlib.repro import hash_json
+from prdlib.repro import find_path, hash_collection, hash_json
 
 PROFILE_FOLDER = Path(__file__).parent / "profiles"
 METHODS: dict[str, dict[str, bool]] = {
@@ -153,10 +157,9 @@ class TrainingConfig:
 class EvaluationConfig:
     """Scores of notebooks 02 to 05."""
 
-    batch_size: int = setting(128, "studies of an evaluation step", low=1)
     bootstrap: int = setting(1000, "resamples of a 95 % interval", low=100)
     grounding_studies: int = setting(200, "studies of the pointing test in 04", low=1)
-    attribution_studies: int = setting(4, "studies drawn in 04", low=1)
+    attribution_studies: int = setting(2, "studies whose word-to-region maps are drawn in 04", low=1)
     exclude_shared_reports: bool = setting(
         False, "leave test reports out of retrieval whose text also stands in training"
     )
@@ -181,6 +184,9 @@ class RunConfig:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
 
     def __post_init__(self) -> None:
+        if not re.fullmatch(r"[A-Za-z0-9_-]+", self.profile):
+            raise ConfigError(f"Profile {self.profile!r} cannot name a run's folder: use letters, digits, '-' and '_' "
+                              "in the name of the .yaml file, or in the setting profile.")  # fmt: skip
         for name in self.methods:
             check_method(name)
         known = {*FAMILIES, *WORD_ORDER, *CLINICAL}
@@ -197,7 +203,7 @@ class RunConfig:
 
     @property
     def run_id(self) -> str:
-        """profile-hash; the hash covers every setting that can change a result."""
+        """profile-hash; the hash covers every setting that can change a result, and the content of the data's folder."""
         return f"{self.profile}-{hash_json(self.scientific(), 8)}"
 
     def scientific(self) -> dict[str, Any]:
@@ -206,7 +212,42 @@ class RunConfig:
         for name in ("profile", "methods", "seeds", "jobs", "step_timeout", "expected_seconds"):
             del settings[name]
         del settings["data"]["directory"], settings["training"]["report_to"], settings["training"]["workers"]
+        if self.content:
+            settings["data"]["content"] = self.content
         return settings
+
+    @cached_property
+    def content(self) -> str:
+        """Hash of what the collection's folder holds; empty for the phantom, and while no folder is given."""
+        folder = Path(self.data.directory).expanduser()
+        needed = self.data.name != "phantom" and self.data.directory and folder.is_dir()
+        return hash_collection(folder) if needed else ""
+
+    def with_data(self, folder: str = "") -> RunConfig:
+        """These settings with the folder of the collection, absolute: ``folder``, or else data.directory.
+
+        A relative one is looked for below the working directory, then below the project's root; the phantom needs none.
+        ConfigError when the collection has no folder, or one that does not exist.
+        """
+        name, folder = self.data.name, folder or self.data.directory
+        if name == "phantom":
+            return self
+        if not folder:
+            raise ConfigError(f"Data {name} need their folder: --data /path/to/{name} (make: DATA=/path/to/{name}; "
+                              "a notebook: its parameter data).")  # fmt: skip
+        path = find_path(folder)
+        if not path.is_dir():
+            raise ConfigError(f"Data {name} not found at {str(folder)!r}: give the folder of the collection as downloaded "
+                              "(--data; make: DATA=; a notebook: its parameter data).")  # fmt: skip
+        return replace(self, data=replace(self.data, directory=str(path)))
+
+    def check_logger(self) -> None:
+        """ConfigError when the logger of training.report_to is not installed."""
+        logger = self.training.report_to
+        if logger != "none" and find_spec(logger) is None:
+            raise ConfigError(
+                f"Setting training.report_to is {logger!r}, which is not installed: pip install {logger}."
+            )
 
     def data_id(self) -> str:
         """Hash of the settings that decide the prepared data."""
@@ -235,6 +276,12 @@ def profiles() -> list[str]:
     return sorted(path.stem for path in PROFILE_FOLDER.glob("*.yaml"))
 
 
+def profile_path(profile: str) -> Path:
+    """The file of a profile: of a name out of :func:`profiles`, or of the path of a YAML file (see repro.find_path)."""
+    own = str(profile).endswith((".yaml", ".yml"))
+    return find_path(profile) if own else PROFILE_FOLDER / f"{profile}.yaml"
+
+
 def load_profile(profile: str = "quick", settings: Mapping[str, Any] | None = None) -> RunConfig:
     """Read a profile and lay ``settings`` over it.
 
@@ -242,13 +289,13 @@ def load_profile(profile: str = "quick", settings: Mapping[str, Any] | None = No
     settings: nested ({"training": {"epochs": 3}}) or dotted ({"training.epochs": 3}) keys.
     Raises ConfigError for an unknown profile or key and for a value that does not fit.
     """
-    path = Path(profile) if str(profile).endswith((".yaml", ".yml")) else PROFILE_FOLDER / f"{profile}.yaml"
+    path = profile_path(profile)
     if not path.is_file():
         raise ConfigError(f"Unknown profile {profile!r}{_nearest(str(profile), profiles())}: "
                           f"choose one of {', '.join(profiles())} or give the path of a .yaml file.")  # fmt: skip
     try:
         values = yaml.safe_load(path.read_text()) or {}
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid YAML: {str(error).splitlines()[0]}.") from error
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold settings (key: value), not a {type(values).__name__}.")
@@ -300,12 +347,16 @@ def _check(hint: Any, value: Any, key: str, metadata: Mapping[str, Any]) -> Any:
             raise ConfigError(f"Setting {key} names a value twice: {list(checked)}.")
         return checked
     plain = typing.get_origin(hint) or hint
+    if plain is dict and isinstance(value, Mapping):
+        return {str(name): _check(typing.get_args(hint)[1], part, f"{key}.{name}", {}) for name, part in value.items()}
     if isinstance(plain, types.UnionType):
         plain = object
     if plain is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, plain) or (plain is int and isinstance(value, bool)):
         raise ConfigError(f"Setting {key} needs a {plain.__name__}, not {value!r}.")
+    if plain is float and not math.isfinite(value):
+        raise ConfigError(f"Setting {key} is {value}: it must be a finite number.")
     low, high, choices = metadata.get("low"), metadata.get("high"), metadata.get("choices")
     if choices and value not in choices:
         raise ConfigError(f"Setting {key} is {value!r}{_nearest(value, choices)}: choose one of {', '.join(choices)}.")

@@ -7,14 +7,17 @@ process disappeared is *interrupted*; :func:`read_manifest` says so whatever the
 from __future__ import annotations
 
 import json
+import math
+import shlex
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import psutil
+import yaml
 
 from prdlib.repro import write_json
 
@@ -52,6 +55,35 @@ def write_manifest(run_dir: Path, manifest: dict[str, Any]) -> None:
     write_json(run_dir / "run.json", {**manifest, "heartbeat": time.time()})
 
 
+def load_manifest(run_dir: str | Path) -> dict[str, Any]:
+    """run.json as it was written; RunError when it is not a manifest (a full disk, an edit by hand)."""
+    path = Path(run_dir) / "run.json"
+    try:
+        manifest = json.loads(path.read_text())
+        steps = manifest["steps"].values()
+        whole = {"run_id", "started"} <= set(manifest) and all(step["status"] in STATUSES for step in steps)
+    except (ValueError, KeyError, TypeError, AttributeError):
+        whole = False
+    if not whole:
+        raise RunError(f"{path} is broken: remove it and run again (finished trainings are kept).")
+    return manifest
+
+
+def continue_command(manifest: Mapping[str, Any]) -> str:
+    """The shell command that continues a run, from the call that started it."""
+    call = manifest.get("call")
+    if call is None:
+        return "the command that started it"
+    if {"notebooks", "output"} & set(call):  # not a command's run
+        arguments = ", ".join(f"{name}={value!r}" for name, value in call.items())
+        return shlex.join(["python", "-c", f"from prdlib.runs import run_pipeline; run_pipeline({arguments})"])
+    words = ["python", "-m", "prdlib", "run", "--profile", call["profile"]]
+    for key, value in call["settings"].items():
+        text = yaml.safe_dump([value], default_flow_style=True, width=math.inf).strip()[1:-1]
+        words += ["--set", f"{key}={text}"]
+    return shlex.join(words + (["--data", call["data"]] if call["data"] else []))
+
+
 def read_manifest(run_dir: str | Path) -> dict[str, Any]:
     """run.json with the truth about steps that claim to run; RunError when there is none."""
     path = Path(run_dir) / "run.json"
@@ -59,7 +91,7 @@ def read_manifest(run_dir: str | Path) -> dict[str, Any]:
         raise RunError(
             f"No run in {str(run_dir)!r}: start one with 'python -m prdlib run --profile quick' (or 'make run')."
         )
-    manifest = json.loads(path.read_text())
+    manifest = load_manifest(run_dir)
     runner_alive = alive(manifest.get("runner"))
     for step in manifest["steps"].values():
         if step["status"] == "running" and not (runner_alive and alive(step.get("process"))):

@@ -42,7 +42,6 @@ class Run:
 
     config: RunConfig
     folder: Path
-    data_folder: str
 
     @cached_property
     def studies(self) -> Studies:
@@ -50,7 +49,7 @@ class Run:
         data = self.config.data
         if data.name == "phantom":
             return load_studies("phantom", n=data.n_studies, size=data.image_size, seed=data.seed)
-        return load_studies(data.name, directory=self.data_folder, deidentified=data.deidentified)
+        return load_studies(data.name, directory=data.directory, deidentified=data.deidentified)
 
     @property
     def prepared_folder(self) -> Path:
@@ -71,6 +70,7 @@ class Run:
 
     def fit(self, method: str, seed: int) -> FitResult:
         """Train, continue or load ``method`` with ``seed`` (see :func:`prdlib.training.fit`)."""
+        self.config.check_logger()
         folder = checkpoint_folder(self.folder, method, seed)
         return fit(self.config, method, seed, self.data, folder, data_hash=self.info["hash"])
 
@@ -145,8 +145,12 @@ class Run:
         return table.round(decimals)
 
     def read(self, pattern: str) -> pd.DataFrame:
-        """All tables metrics/<pattern>.csv below each other; FileNotFoundError says which notebook writes them."""
-        files = sorted((self.folder / "metrics").glob(f"{pattern}.csv"))
+        """The tables metrics/<pattern>.csv below each other; ``*`` stands for <method>-seed<k>, for the methods and seeds of
+        these settings alone: what other settings left in the folder is not read.
+        FileNotFoundError says which notebook writes them."""
+        trainings = (f"{method}-seed{seed}" for method in self.config.methods for seed in self.config.seeds)
+        paths = sorted({self.folder / "metrics" / f"{pattern.replace('*', name)}.csv" for name in trainings})
+        files = [path for path in paths if path.is_file()]
         if not files:
             raise FileNotFoundError(
                 f"No metrics/{pattern}.csv in {self.folder.name}: run notebook {pattern[:2]} first, or 'make run'."
@@ -159,27 +163,37 @@ class Run:
         return Image(filename=str(save_figure(figure, self.folder / "figures" / name, **facts)))
 
 
+def common_seeds(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """The rows whose seed every method has (columns method, seed), so that methods are compared on the same seeds and a
+    table's number of seeds holds for each of them. DataError when the methods have no seed in common."""
+    seeds = outcomes.groupby("method", sort=False)["seed"].agg(set)
+    common = set.intersection(*seeds)
+    if not common:
+        there = "; ".join(f"{method}: {', '.join(map(str, sorted(found)))}" for method, found in seeds.items())
+        raise DataError(f"No seed is finished for every method ({there}): run notebook 02 for the missing ones.")
+    return outcomes[outcomes["seed"].isin(common)]
+
+
 def open_run(
     profile: str = "quick", settings: Mapping[str, Any] | None = None, run_dir: str = "", data: str = "", **facts: Any
 ) -> Run:
     """The run of these settings; prints where it is and what made it (versions, device, data, git state).
 
     profile, settings: see :func:`prdlib.config.load_profile`. run_dir: its folder; empty: papermill_runs/<run_id> of the
-    project. data: folder of the collection (not for the phantom). facts: printed beside the rest (method, seed).
+    project. data: folder of the collection, see :meth:`prdlib.config.RunConfig.with_data`. facts: printed beside the rest
+    (method, seed).
     """
     quiet()
-    config = load_profile(profile, settings)
-    folder = Path(run_dir) if run_dir else default_run_dir(config)
-    folder.mkdir(parents=True, exist_ok=True)
-    run = Run(config, folder, data or config.data.directory)
+    config = load_profile(profile, settings).with_data(data)
+    run = Run(config, Path(run_dir) if run_dir else default_run_dir(config))
     state = repro.provenance()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
-    print(f"run      {folder.name} ({profile}), data {config.data.name} {config.data.image_size} px")
+    print(f"run      {run.folder.name} ({config.profile}), data {config.data.name} {config.data.image_size} px")
     if facts:
         print("         " + ", ".join(f"{name} {value}" for name, value in facts.items()))
     print(f"device   {device}, {config.training.precision}")
     print("versions " + ", ".join(f"{name} {version}" for name, version in state["versions"].items()))
     print(f"git      {(state['commit'] or 'no checkout')[:12]}{' with changes' if state['dirty'] else ''}")
-    if profile == "quick":
+    if config.profile == "quick":
         print(BANNER)
     return run

@@ -20,8 +20,8 @@ from typing import Any
 import pandas as pd
 
 from prdlib import repro
-from prdlib.config import RunConfig, load_profile
-from prdlib.manifest import RunError, identity, lock, now, read_manifest, write_manifest
+from prdlib.config import ConfigError, RunConfig, load_profile, profile_path
+from prdlib.manifest import RunError, identity, load_manifest, lock, now, read_manifest, write_manifest
 
 NAMES = ("01_data", "02_pretraining", "03_ablations", "04_attention", "05_downstream")
 POLL = 0.2  # seconds
@@ -64,9 +64,9 @@ def default_run_dir(config: RunConfig) -> Path:
     return repro.project_root() / "papermill_runs" / config.run_id
 
 
-def plan(config: RunConfig, notebooks: Path, run_dir: Path, settings: Mapping[str, Any], data: str) -> list[Step]:
-    """The steps of a run in order."""
-    common = {"profile": config.profile, "settings": dict(settings), "run_dir": str(run_dir), "data": data}
+def plan(config: RunConfig, notebooks: Path, run_dir: Path, call: Mapping[str, Any]) -> list[Step]:
+    """The steps of a run in order. call: profile, settings and data as every notebook is given them."""
+    common = {**call, "run_dir": str(run_dir)}
     steps = [Step("01_data", notebooks / "01_data.ipynb", common, ())]
     # Seeds outside, methods inside: an interrupted run has whole comparisons of the first seeds.
     for seed in config.seeds:
@@ -107,11 +107,11 @@ def check_parameters(steps: list[Step]) -> None:
 
 
 def input_hash(step: Step, config: RunConfig, sources: str, before: Mapping[str, Any]) -> str:
-    """Hash of what decides a step's outputs: code cells, parameters, settings, the library, the steps it needs."""
+    """Hash of what decides a step's outputs: code cells, parameters, settings, data, the library, the steps it needs."""
     cells = json.loads(step.notebook.read_text())["cells"]
     code = ["".join(c["source"]) for c in cells if c["cell_type"] == "code"]
     inputs = {key: before[key].get("outputs") for key in step.needs}
-    return repro.hash_json([code, dict(step.parameters), asdict(config), sources, inputs], 16)
+    return repro.hash_json([code, dict(step.parameters), asdict(config), config.content, sources, inputs], 16)
 
 
 def library_hash() -> str:
@@ -120,12 +120,23 @@ def library_hash() -> str:
     return repro.hash_files([p for s in ("*.py", "*.yaml") for p in folder.rglob(s)], 16)
 
 
+def tables_of(step: Step, run_dir: Path) -> list[Path]:
+    """The files that a step left in metrics/: 01_*, 02_<method>-seed<k>_*, 03_* and summary, 04_*, 05_*."""
+    name = step.key.replace("pretraining-", "") if "-" in step.key else step.key[:2]
+    patterns = [f"{name}_*", *(["summary.*"] if step.key == "03_ablations" else [])]
+    return sorted(path for pattern in patterns for path in (run_dir / "metrics").glob(pattern))
+
+
 def outputs_of(step: Step, run_dir: Path) -> dict[str, str]:
-    """Hashes of what a step left behind: its tables (figures and notebooks carry times and are listed elsewhere)."""
-    name = step.key.replace("pretraining-", "")
-    files = sorted((run_dir / "metrics").glob(f"{name}*.csv")) if (run_dir / "metrics").is_dir() else []
-    files = [f for f in files if "history" not in f.name]
+    """Hashes of a step's tables but those that carry times (figures and notebooks do, and are listed elsewhere)."""
+    files = [f for f in tables_of(step, run_dir) if f.suffix == ".csv" and "history" not in f.name]
     return {f.name: repro.hash_files([f]) for f in files}
+
+
+def forget_tables(step: Step, run_dir: Path) -> None:
+    """Remove the tables of a step that starts, or cannot: they come from other inputs, and nobody shall read them."""
+    for path in tables_of(step, run_dir):
+        path.unlink()
 
 
 def run_pipeline(
@@ -146,30 +157,26 @@ def run_pipeline(
     """
     started = time.monotonic()
     settings = dict(settings or {})
-    config = load_profile(profile, settings)
+    if jobs is not None and jobs < 1:
+        raise ConfigError(f"--jobs is {jobs}: it must be at least 1.")
+    config = load_profile(profile, settings).with_data(data)
+    profile = str(profile_path(profile)) if str(profile).endswith((".yaml", ".yml")) else profile
+    call = {"profile": profile, "settings": settings, "data": config.data.directory}
     folder = Path(notebooks) if notebooks else repro.project_root() / "notebooks"
     run_dir = Path(output).resolve() if output else default_run_dir(config)
-    data = str(Path(data).expanduser().resolve()) if data else ""
-    if config.data.name != "phantom":
-        _check_folder(config.data.name, data or config.data.directory)
-    steps = plan(config, folder.resolve(), run_dir, settings, data)
+    config.check_logger()
+    steps = plan(config, folder.resolve(), run_dir, call)
     check_parameters(steps)
     again = _again(steps, start_from)
     (run_dir / "log").mkdir(parents=True, exist_ok=True)
     with lock(run_dir):
-        runner = _Runner(config, steps, run_dir, again, jobs or config.jobs, report)
+        elsewhere = {k: str(Path(v).resolve()) for k, v in (("notebooks", notebooks), ("output", output)) if v}
+        runner = _Runner(config, steps, run_dir, again, jobs or config.jobs, report, {**call, **elsewhere})
         runner.open()
         if not output:  # from the start, so that `status` finds a run that was killed half-way
             _point_latest(run_dir)
         statuses = runner.run()
     return RunReport(run_dir, statuses, time.monotonic() - started)
-
-
-def _check_folder(name: str, folder: str) -> None:
-    if not folder:
-        raise RunError(f"Data {name} need their folder: --data /path/to/{name} (make run ... DATA=/path/to/{name}).")
-    if not Path(folder).is_dir():
-        raise RunError(f"No folder {folder!r}: give the folder of {name} as downloaded (--data, or DATA= with make).")
 
 
 def _again(steps: list[Step], start_from: str | None) -> set[str]:
@@ -188,7 +195,7 @@ def _again(steps: list[Step], start_from: str | None) -> set[str]:
 class _Runner:
     """Starts steps as they become ready, watches their processes, keeps the manifest."""
 
-    def __init__(self, config, steps, run_dir, again, jobs, report) -> None:
+    def __init__(self, config, steps, run_dir, again, jobs, report, call) -> None:
         self.config, self.steps, self.run_dir, self.again, self.jobs, self.report = (
             config,
             steps,
@@ -198,7 +205,7 @@ class _Runner:
             report,
         )
         self.sources = library_hash()
-        old = json.loads((run_dir / "run.json").read_text())["steps"] if (run_dir / "run.json").is_file() else {}
+        old = load_manifest(run_dir)["steps"] if (run_dir / "run.json").is_file() else {}
         self.records: dict[str, dict[str, Any]] = {
             s.key: {"status": "queued", **{k: v for k, v in old.get(s.key, {}).items() if k != "process"}}
             for s in steps
@@ -209,6 +216,7 @@ class _Runner:
         self.facts = {
             "run_id": run_dir.name,
             "profile": config.profile,
+            "call": call,
             "settings": asdict(config),
             "device": _device(),
             "runner": identity(os.getpid()),
@@ -256,6 +264,7 @@ class _Runner:
             if any(status != "succeeded" for status in ended):
                 bad = next(n for n in step.needs if self.records[n]["status"] != "succeeded")
                 record.update(status="blocked", message=f"{bad}: {self.records[bad]['status']}")
+                forget_tables(step, self.run_dir)
                 self._finish(step, f"blocked   {record['message']}")
                 continue
             key = input_hash(step, self.config, self.sources, self.records)
@@ -281,6 +290,7 @@ class _Runner:
         log = self.run_dir / "log" / f"{step.key}.txt"
         outcome = self.run_dir / "log" / f"{step.key}.outcome.json"
         outcome.unlink(missing_ok=True)
+        forget_tables(step, self.run_dir)
         task = repro.write_json(
             self.run_dir / "log" / f"{step.key}.task.json",
             {"notebook": str(step.notebook), "executed": str(self.run_dir / f"{step.key}.ipynb"), "outcome": str(outcome),

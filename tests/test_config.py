@@ -2,6 +2,7 @@
 
 import pytest
 
+import prdlib.config
 from prdlib.config import METHODS, WORD_ORDER, ConfigError, load_profile, profiles, reference
 
 
@@ -25,6 +26,12 @@ def test_every_profile_loads(name):
         ({"seeds": [1, 1]}, "twice"),
         ({"objective.copies": 30}, "lower copies"),
         ({"objective.perturbations": ["reverse"]}, "unknown perturbation"),
+        ({"objective.local_weight": float("inf")}, "objective.local_weight is inf: it must be a finite number"),
+        ({"objective.local_weight": float("nan")}, "objective.local_weight is nan: it must be a finite number"),
+        ({"expected_seconds": {"01_data": "long"}}, "expected_seconds.01_data needs a float"),
+        ({"profile": "../../escape"}, "cannot name a run's folder"),
+        ({"profile": ""}, "cannot name a run's folder"),
+        ({"profile": "quick\n"}, "cannot name a run's folder"),
     ],
 )
 def test_wrong_settings_are_one_sentence(settings, message):
@@ -45,6 +52,18 @@ def test_own_profile_file(tmp_path):
     path.write_text("training: [")
     with pytest.raises(ConfigError, match="not valid YAML"):
         load_profile(str(path))
+    path.write_bytes(b"\xff\xfe\xff")
+    with pytest.raises(ConfigError, match="not valid YAML"):
+        load_profile(str(path))
+
+
+def test_the_name_of_a_profile_file_names_the_run(tmp_path):
+    path = tmp_path / "my..profile.yaml"
+    path.write_text("training: {epochs: 2}\n")
+    with pytest.raises(ConfigError, match=r"Profile 'my..profile' cannot name a run's folder"):
+        load_profile(str(path))
+    path.write_text("profile: mine\ntraining: {epochs: 2}\n")
+    assert load_profile(str(path)).run_id.startswith("mine-")
 
 
 def test_dotted_and_nested_settings_are_the_same():
@@ -77,3 +96,37 @@ def test_perturbations_of_the_settings_are_those_of_the_text_room():
     from prdlib.text import PERTURBATIONS
 
     assert tuple(n for n, e in PERTURBATIONS.items() if e.family == "word_order") == WORD_ORDER
+
+
+def test_two_collections_are_two_runs_and_two_prepared_folders(tmp_path):
+    folders = [tmp_path / "a", tmp_path / "b", tmp_path / "copy of a"]
+    for folder, text in zip(folders, ("clear", "dense", "clear"), strict=True):
+        folder.mkdir()
+        (folder / "indiana_reports.csv").write_text(text)
+    first, second, copy = (load_profile("openi").with_data(str(folder)) for folder in folders)
+    assert first.run_id != second.run_id
+    assert first.data_id() != second.data_id()
+    assert (first.run_id, first.data_id()) == (copy.run_id, copy.data_id())
+    assert first.data.directory == str(folders[0])
+    named = load_profile("openi", {"data.directory": str(folders[0])})
+    assert named.run_id == named.with_data().run_id == first.run_id
+
+
+def test_the_phantom_needs_no_folder(tmp_path):
+    (tmp_path / "x.csv").write_text("x")
+    phantom, plain = load_profile("quick", {"data.directory": str(tmp_path)}).with_data(str(tmp_path)), load_profile()
+    assert (phantom.run_id, phantom.data_id()) == (plain.run_id, plain.data_id())
+
+
+@pytest.mark.parametrize(("folder", "message"), [("", "--data /path/to/openi"), ("nowhere", "not found at 'nowhere'")])
+def test_missing_folders_name_the_option(folder, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        load_profile("openi").with_data(folder)
+    assert "DATA=" in str(error.value)
+
+
+def test_a_logger_must_be_installed(monkeypatch):
+    monkeypatch.setattr(prdlib.config, "find_spec", lambda name: None)
+    load_profile("quick").check_logger()
+    with pytest.raises(ConfigError, match="pip install wandb"):
+        load_profile("quick", {"training.report_to": "wandb"}).check_logger()

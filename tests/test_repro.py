@@ -44,3 +44,53 @@ def test_hash_of_files_sees_one_byte(tmp_path):
     before = repro.hash_files([path])
     path.write_bytes(np.eye(10, dtype=np.uint8).tobytes())
     assert repro.hash_files([path]) != before
+
+
+def collection(folder):
+    """A table and an image beside each other, as a reader would find them."""
+    (folder / "images").mkdir(parents=True)
+    (folder / "reports.csv").write_text("uid,findings\n1,clear\n")
+    (folder / "images" / "1.png").write_bytes(b"12345")
+    return folder
+
+
+def test_hash_of_a_collection_follows_tables_and_images_and_nothing_else(tmp_path):
+    folder, other = collection(tmp_path / "a"), collection(tmp_path / "b")
+    same = repro.hash_collection(folder)
+    assert repro.hash_collection(other) == same  # wherever it lies
+    (folder / "README.txt").write_text("x")
+    (folder / "papermill_runs").mkdir()
+    (folder / "papermill_runs" / "summary.csv").write_text("x")
+    assert repro.hash_collection(folder) == same
+    (folder / "reports.csv").write_text("uid,findings\n1,cleft\n")  # the same size
+    assert repro.hash_collection(folder) != same
+    (other / "images" / "1.png").write_bytes(b"123456")
+    assert repro.hash_collection(other) != same
+    (other / "images" / "1.png").write_bytes(b"12345")
+    assert repro.hash_collection(other) == same
+    (other / "images" / "2.PNG").write_bytes(b"")
+    assert repro.hash_collection(other) != same
+
+
+def test_hash_of_a_collection_follows_links_and_ends(tmp_path):
+    folder, linked = collection(tmp_path / "a"), collection(tmp_path / "b")
+    (linked / "images" / "1.png").unlink()
+    (linked / "images").rmdir()
+    (linked / "images").symlink_to(folder / "images")
+    assert repro.hash_collection(linked) == repro.hash_collection(folder)
+    (linked / "again").symlink_to(linked)
+    (linked / "gone.png").symlink_to(tmp_path / "nowhere")
+    assert repro.hash_collection(linked) == repro.hash_collection(folder)
+
+
+def test_a_path_is_found_from_a_notebook_too(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "data").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    assert repro.find_path("data") == tmp_path / "data"  # below the root
+    assert repro.find_path("../data") == tmp_path / "data"
+    assert repro.find_path(tmp_path / "data") == tmp_path / "data"
+    assert repro.find_path("nowhere") == tmp_path / "notebooks" / "nowhere"
+    (tmp_path / "notebooks" / "data").mkdir()
+    assert repro.find_path("data") == tmp_path / "notebooks" / "data"

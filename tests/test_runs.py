@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -14,8 +15,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from prdlib.__main__ import main
 from prdlib.config import ConfigError, load_profile
-from prdlib.manifest import RunError, alive, identity, lock, read_manifest
-from prdlib.runs import NAMES, plan, run_pipeline, status_table
+from prdlib.manifest import RunError, alive, continue_command, identity, lock, read_manifest
+from prdlib.runs import NAMES, input_hash, plan, run_pipeline, status_table
 
 PARAMETERS = 'profile: str = "quick"\nsettings: dict = {}\nrun_dir: str = ""\ndata: str = ""\n'
 EXTRA = {
@@ -63,7 +64,7 @@ def run(tmp_path, settings=None, **options):
 
 def test_the_plan_puts_whole_comparisons_first():
     config = load_profile("quick", {"seeds": [0, 1], "methods": ["clip", "prd"]})
-    steps = plan(config, Path("n"), Path("r"), {}, "")
+    steps = plan(config, Path("n"), Path("r"), {"profile": "quick", "settings": {}, "data": ""})
     trained = [
         "02_pretraining-clip-seed0",
         "02_pretraining-prd-seed0",
@@ -186,7 +187,94 @@ def test_status_finds_the_newest_run_while_it_is_at_work(tmp_path, monkeypatch, 
     assert "queued" in shown[0]
     assert "a runner is at work" in shown[0]
     assert main(["status"]) == 0
-    assert "no runner is at work" in capsys.readouterr().out
+    assert capsys.readouterr().out.endswith("\nfinished\n")
+
+
+def test_status_ends_with_the_command_that_continues_a_run_with_ones_own_profile(tmp_path, monkeypatch, capsys):
+    profile = "from prdlib.config import load_profile\nassert load_profile(profile, settings).training.epochs == 2"
+    toy(tmp_path / "notebooks", n02=profile, n03="raise ValueError('no good')")
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "my.yaml").write_text("training: {epochs: 2}\n")
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--profile", "my.yaml", "--set", "methods=[clip]", "--set", "training={learning_rate: 1.0e-05}"]
+    assert main(["run", *arguments]) == 1
+    capsys.readouterr()
+    assert main(["status"]) == 0
+    run_line, *_, last = capsys.readouterr().out.splitlines()
+    assert status_table(tmp_path / "papermill_runs" / "latest")["status"].tolist().count("succeeded") == 4  # all but 03
+    words = shlex.split(last.partition("to continue: ")[2])
+    assert words[:3] == ["python", "-m", "prdlib"]
+    assert words[words.index("--profile") + 1] == str(tmp_path / "my.yaml")  # from any folder
+    toy(tmp_path / "notebooks", n02=profile)
+    (tmp_path / "notebooks" / "sub").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks" / "sub")
+    assert main(words[3:]) == 0
+    assert "unchanged" in capsys.readouterr().out
+    assert main(["status"]) == 0
+    output = capsys.readouterr().out.splitlines()
+    assert output[0].split()[1] == run_line.split()[1]  # the same run
+    assert output[-1] == "finished"
+
+
+def test_the_command_of_a_run_elsewhere_is_a_call():
+    call = {"profile": "quick", "settings": {"methods": ["clip"]}, "data": "", "output": "/a folder/run"}
+    words = shlex.split(continue_command({"call": call}))
+    assert words[:2] == ["python", "-c"]
+    name, arguments = words[2].split("; ")[1].split("(", 1)
+    assert name == "run_pipeline"
+    assert eval(f"dict({arguments}") == call
+
+
+def test_changed_data_change_every_step(tmp_path):
+    toy(tmp_path / "notebooks")
+    folder = tmp_path / "openi"
+    folder.mkdir()
+    hashes = []
+    for text in ("uid\n1\n", "uid\n1\n", "uid\n2\n"):
+        (folder / "indiana_reports.csv").write_text(text)
+        config = load_profile("openi").with_data(str(folder))
+        steps = plan(config, tmp_path / "notebooks", tmp_path / "run", {"profile": "openi"})
+        before = {step.key: {"outputs": {}} for step in steps}
+        hashes.append([input_hash(step, config, "", before) for step in steps])
+    assert hashes[0] == hashes[1]
+    assert not set(hashes[0]) & set(hashes[2])
+
+
+def test_tables_of_a_step_that_failed_are_gone(tmp_path):
+    write = WRITE + "(folder / f'{name}.csv').write_text('a\\n1\\n')"
+    cells = {
+        "n01": write.replace("{name}", "01_splits"),
+        "n02": write.replace("{name}", "02_{method}-seed{seed}_outcomes"),
+        "n03": write.replace("{name}", "summary"),
+    }
+    toy(tmp_path / "notebooks", **cells)
+    settings = {"methods": ["clip"], "seeds": [1, 11]}
+    assert run(tmp_path, settings)[0].ok
+    metrics = tmp_path / "run" / "metrics"
+    tables = ["01_splits.csv", "02_clip-seed11_outcomes.csv", "02_clip-seed1_outcomes.csv", "summary.csv"]
+    assert sorted(p.name for p in metrics.iterdir()) == tables
+    manifest = read_manifest(tmp_path / "run")["steps"]
+    assert list(manifest["01_data"]["outputs"]) == ["01_splits.csv"]
+    assert list(manifest["02_pretraining-clip-seed1"]["outputs"]) == ["02_clip-seed1_outcomes.csv"]
+    assert list(manifest["03_ablations"]["outputs"]) == ["summary.csv"]
+    toy(tmp_path / "notebooks", **{**cells, "n02": "assert seed != 1\n" + cells["n02"]})
+    assert not run(tmp_path, settings)[0].ok
+    assert sorted(p.name for p in metrics.iterdir()) == ["01_splits.csv", "02_clip-seed11_outcomes.csv"]
+
+
+@pytest.mark.parametrize("jobs", [0, -1])
+def test_no_jobs_are_refused(tmp_path, jobs):
+    toy(tmp_path / "notebooks")
+    with pytest.raises(ConfigError, match=f"--jobs is {jobs}: it must be at least 1"):
+        run(tmp_path, jobs=jobs)
+
+
+def test_a_broken_manifest_stops_a_run(tmp_path):
+    toy(tmp_path / "notebooks")
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "run.json").write_text("{}")
+    with pytest.raises(RunError, match=r"run.json is broken: remove it"):
+        run(tmp_path)
 
 
 def wait_for(condition, seconds):

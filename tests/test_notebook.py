@@ -1,0 +1,62 @@
+"""What notebooks call: a run of these settings reads its own tables, finds its data, and leaves nothing behind."""
+
+import pandas as pd
+import pytest
+
+from prdlib.config import ConfigError, load_profile
+from prdlib.data import DataError
+from prdlib.notebook import Run, common_seeds, open_run
+
+ROWS = [("clip", 0), ("prd", 0), ("prd", 1), ("prd", 10), ("gloria", 0)]
+
+
+def run_with(tmp_path, methods, seeds, rows=ROWS):
+    run = Run(load_profile("quick", {"methods": methods, "seeds": seeds}), tmp_path)
+    for method, seed in rows:
+        run.keep(pd.DataFrame({"method": [method], "seed": [seed]}), f"02_{method}-seed{seed}_outcomes")
+    return run
+
+
+@pytest.mark.parametrize(
+    ("methods", "seeds", "found"),
+    [
+        (["clip"], [0], [("clip", 0)]),
+        (["prd", "clip"], [0, 1], [("clip", 0), ("prd", 0), ("prd", 1)]),
+        (["gloria", "prd"], [1], [("prd", 1)]),
+    ],
+)
+def test_only_tables_of_these_methods_and_seeds_are_read(tmp_path, methods, seeds, found):
+    table = run_with(tmp_path, methods, seeds).read("02_*_outcomes")
+    assert list(zip(table["method"], table["seed"], strict=True)) == found
+
+
+def test_tables_of_others_alone_are_none(tmp_path):
+    with pytest.raises(FileNotFoundError, match="run notebook 02 first"):
+        run_with(tmp_path, ["prd_no_local"], [0]).read("02_*_outcomes")
+
+
+def test_a_table_without_a_method_is_read_once(tmp_path):
+    run = run_with(tmp_path, ["clip", "prd"], [0, 1], [])
+    run.keep(pd.DataFrame({"a": [1]}), "summary")
+    assert len(run.read("summary")) == 1
+
+
+def test_methods_are_compared_on_the_seeds_that_all_have():
+    outcomes = pd.DataFrame([("clip", 0), ("clip", 1), ("prd", 1), ("prd", 2)], columns=["method", "seed"])
+    assert common_seeds(outcomes)["seed"].tolist() == [1, 1]
+    with pytest.raises(DataError, match="clip: 0, 1; prd: 2"):
+        common_seeds(outcomes.drop(2))
+
+
+def test_a_relative_folder_is_found_below_the_root_too(tmp_path, monkeypatch):
+    (tmp_path / "notebooks").mkdir()
+    (tmp_path / "pyproject.toml").touch()
+    (tmp_path / "collection").mkdir()
+    monkeypatch.chdir(tmp_path / "notebooks")
+    for data in ("../collection", "collection"):
+        run = open_run("openi", data=data)
+        assert run.config.data.directory == str(tmp_path / "collection")
+        assert run.folder == tmp_path / "papermill_runs" / run.config.run_id
+    with pytest.raises(ConfigError, match=r"not found at '\.\./nowhere'"):
+        open_run("openi", data="../nowhere")
+    assert not (tmp_path / "papermill_runs").exists()
