@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
+import torch
 
 from prdlib.data import phantom
 from prdlib.evaluation.adapters import DualEncoder
@@ -64,7 +65,7 @@ def twin_outcomes(model: DualEncoder, twins: Twins) -> pd.DataFrame:
     number = len(twins.study_ids)
     vectors = image_vectors(model, twins.images.reshape(-1, *twins.images.shape[2:])).view(number, 2, -1)
     embeds, place = embed_texts(model, [text for pair in twins.reports for text in pair])
-    texts = embeds[[[place[text] for text in pair] for pair in twins.reports]]
+    texts = embeds[torch.tensor([[place[text] for text in pair] for pair in twins.reports])]
     scores = (vectors[:, :, None] * texts[:, None]).sum(dim=-1).numpy()  # [n, image, text]
     own = scores[:, 0, 0], scores[:, 1, 1]
     by_text = np.stack([own[0] > scores[:, 0, 1], own[1] > scores[:, 1, 0]])

@@ -1,0 +1,81 @@
+"""Every table of the benchmark from one call, for our own models; and what a figure needs of them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from prdlib.data.batches import EvaluationData
+from prdlib.evaluation.adapters import PRDAdapter
+from prdlib.evaluation.benchmark_set import make_benchmark_set
+from prdlib.evaluation.embeddings import mean_image
+from prdlib.evaluation.structure_report import failures, gain_differences, structure_report, trained_on
+from prdlib.models import build_model
+
+
+@pytest.fixture(scope="module")
+def report(tiny_config, tiny_data):
+    train = EvaluationData.first_views(tiny_data["train"])
+    words = [" ".join(w) for w in train.words]
+    models = {
+        (name, seed): PRDAdapter(build_model(tiny_config, seed, words)[0])
+        for name in ("clip", "prd")
+        for seed in (0, 1)
+    }
+    for (name, _), model in models.items():
+        model.model.config.training = {"perturbations": ["shuffle_trigrams", "swap_zone"] if name == "prd" else []}
+    blind = mean_image(train.images)
+    kinds = ("shuffle_trigrams", "swap_laterality", "swap_zone", "affirm_finding", "paraphrase_synonyms")
+    benchmark = make_benchmark_set(train.tagged, train.study_ids, kinds, source="phantom")
+    found = structure_report(models, train, train, blind, "phantom", 40, trained_on(models), 100, benchmark)
+    return found, train, models
+
+
+def test_one_row_a_model_and_test_with_controls_and_text_models(report):
+    found, _, _ = report
+    gains = found.gains.set_index(["model", "test"])
+    assert gains.index.is_unique
+    assert set(gains.loc["clip"].index) == {"shuffle_trigrams", "swap_laterality", "swap_zone", "affirm_finding"}
+    assert (gains["seeds"] == 2).all()
+    assert gains[["accuracy", "blind", "image_gain", "n-gram", "TF-IDF"]].notna().all().all()
+    assert np.allclose(gains["image_gain"], gains["accuracy"] - gains["blind"])
+    assert (gains["blind"] >= gains["chance"]).all()
+    assert gains.loc[("prd", "shuffle_trigrams"), "trained_on"] == "yes"
+    assert gains.loc[("prd", "swap_laterality"), "trained_on"] == "no"
+    assert set(gains.loc["clip", "trained_on"]) == {"no"}
+    assert set(found.tables()) == {"image_gain", "gain_differences", "twins", "paraphrases"}
+    assert set(found.twins["model"]) == {"clip", "prd"}
+    assert len(found.paraphrases) == 4
+
+
+def test_the_same_numbers_again(report, tiny_data):
+    found, train, models = report
+    again = structure_report(
+        models, train, train, mean_image(train.images), "phantom", 40, trained_on(models), 100, found.benchmark
+    )
+    pd.testing.assert_frame_equal(found.gains, again.gains)
+    pd.testing.assert_frame_equal(found.outcomes, again.outcomes)
+
+
+def test_failures_are_false_copies_that_score_higher(report):
+    found, train, _ = report
+    worst = failures(found.outcomes, found.benchmark, train, "prd", 3)
+    assert 1 <= len(worst) <= 3
+    assert (worst["margin"] < 0).all()
+    assert worst["test"].is_unique
+    for row in worst.itertuples():
+        assert train.study_ids[row.row] == row.study_id
+        assert row.original == train.words[row.row] != row.copy
+
+
+def test_differences_are_paired_and_corrected():
+    ids = [f"s{i}" for i in range(40)]
+    base = pd.DataFrame({"test": "t", "family": "clinical", "study_id": ids, "mean image": 0.0, "seed": 0})
+    table = pd.concat(
+        [base.assign(model="a", correct=0.0), base.assign(model="b", correct=1.0), base.assign(model="c", correct=0.0)]
+    )
+    found = gain_differences(table, resamples=200).set_index("model")
+    assert found.loc["b", "value"] == 1
+    assert found.loc["b", "p_holm"] < 0.01
+    assert found.loc["c", "value"] == 0
+    assert found.loc["c", "p_holm"] == 1
+    assert (found["minus"] == "a").all()
