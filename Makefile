@@ -1,6 +1,7 @@
 # Two commands: `make run` and `make test`; both set up .venv first.
 PROFILE ?= cpu
 DATA ?=
+OPTIONS ?=
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -10,7 +11,7 @@ DATA_OPTION = $(if $(DATA),--data "$(DATA)")
 .PHONY: run test lint unit quick nbval lab notebooks figures reference format clean
 
 run: $(STAMP)
-	$(PY) -m prdlib run --profile $(PROFILE) $(DATA_OPTION)
+	$(PY) -m prdlib run --profile $(PROFILE) $(DATA_OPTION) $(OPTIONS)
 
 test: lint unit quick nbval
 
@@ -27,6 +28,7 @@ quick: $(STAMP)
 nbval: $(STAMP)
 	$(PY) -m pytest -q --nbval --nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 300 \
 	  -p no:cacheprovider --rootdir . -c tests/notebooks/nbval.ini notebooks
+	$(PY) -m pytest -q -p no:cacheprovider tests/notebooks/numbers.py
 
 lab: $(STAMP)
 	$(VENV)/bin/jupyter lab notebooks
@@ -40,16 +42,19 @@ figures: quick
 	cp papermill_runs/latest/figures/01_contact_sheet.png figures/contact_sheet.png
 	cp papermill_runs/latest/figures/01_contact_sheet.json figures/contact_sheet.json
 
-# Keep the numbers and score plots of the newest run in git (no image and no report): make run PROFILE=cpu, then this.
+# Keep the numbers and score plots of the newest run in git (no image and no report): make run PROFILE=cpu, then this. Seeds
+# beyond the profile's: make run PROFILE=cpu OPTIONS='--set seeds=[0,1,2]'.
 REFERENCE := papermill_runs/reference/$(PROFILE)
+KEPT_TABLES := summary 03_scores 03_differences 04_pointing 05_overview 05_prevalence 05_summary 05_zero_shot 05_linear_probe \
+  05_image_gain 05_gain_differences 05_paraphrases 05_twins
+KEPT_FIGURES := 03_curves 03_methods 04_pointing 05_zero_shot 05_linear_probe 05_retrieval 05_structure 05_image_gain 05_dumbbells
 reference: $(STAMP)
 	@case "$$(readlink papermill_runs/latest)" in $(PROFILE)-*) ;; \
 	  *) echo "papermill_runs/latest is no $(PROFILE) run: 'make run PROFILE=$(PROFILE)' first"; exit 1;; esac
-	mkdir -p $(REFERENCE)
-	cd papermill_runs/latest && cp metrics/summary.csv metrics/03_scores.csv metrics/03_differences.csv metrics/04_pointing.csv \
-	  metrics/05_*.csv figures/03_*.png figures/03_*.json figures/04_pointing.* figures/05_*.png figures/05_*.json \
+	rm -rf $(REFERENCE) && mkdir -p $(REFERENCE)
+	cd papermill_runs/latest && cp $(KEPT_TABLES:%=metrics/%.csv) $(KEPT_FIGURES:%=figures/%.png) $(KEPT_FIGURES:%=figures/%.json) \
 	  ../reference/$(PROFILE)/
-	rm -f $(REFERENCE)/*.pdf
+	if [ -d papermill_runs/latest/structure ]; then cp -r papermill_runs/latest/structure $(REFERENCE)/; fi
 	$(PY) tests/test_readme.py
 
 format: $(STAMP)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -104,6 +105,13 @@ class Run:
         if name not in self.data:
             raise DataError(f"The data have no study in the split {name!r}: load more studies.")
         return EvaluationData.first_views(self.data[name], self.info["labels"])
+
+    def blind_levels(self) -> dict[str, float]:
+        """Column of a training's history -> what a blind guess reaches: log(1 + K), 1 / reports of validation, 1 / 5."""
+        levels = {"discrimination": math.log(1 + self.config.objective.copies), "validation_structure": 0.2}
+        if "validation" in self.data:
+            levels["validation_R@1"] = 1 / len(set(self.data["validation"]["report_group"]))
+        return levels
 
     def dropped(self) -> pd.DataFrame:
         """Every file, row or report that was left out, by the reader or while images were read, with its reason."""

@@ -108,10 +108,13 @@ def report_and_label_distributions(lengths: Mapping[str, Sequence[int]], labels:
     return figure
 
 
-def learning_curves(histories: Mapping[str, Sequence[pd.DataFrame]] | pd.DataFrame) -> Figure:
+def learning_curves(
+    histories: Mapping[str, Sequence[pd.DataFrame]] | pd.DataFrame, chance: Mapping[str, float] | None = None
+) -> Figure:
     """Losses and validation scores by epoch: one colour per method, one line per seed.
 
-    histories: method -> one table per seed, or one table with columns method and seed.
+    histories: method -> one table per seed, or one table with columns method and seed. chance: column -> the level of a blind
+    guess, drawn dotted.
     """
     if isinstance(histories, pd.DataFrame):
         methods = dict(tuple(histories.groupby("method", sort=False)))
@@ -133,13 +136,15 @@ def learning_curves(histories: Mapping[str, Sequence[pd.DataFrame]] | pd.DataFra
                 if key in table:
                     axis.plot(table["epoch"], table[key], color=method_colour(method), lw=1.5, marker=".", ms=4,
                               label=METHOD_NAMES.get(method, method) if i == 0 else None)  # fmt: skip
-        if key == "validation_structure":
-            axis.axhline(0.2, color="black", ls=":", lw=1, label="chance")
+        if key in (chance or {}):
+            axis.axhline(chance[key], color="black", ls=":", lw=1)
         axis.set_xlabel("epoch", fontsize=8)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
         axis.set_title(panels[key], fontsize=9)
         axis.tick_params(labelsize=8)
         axis.set_ylim(bottom=0)
+    if chance:
+        axes[-1].plot([], [], color="black", ls=":", lw=1, label="blind guess")
     axes[-1].legend(fontsize=7, frameon=False)
     return figure
 
@@ -239,25 +244,31 @@ def word_maps(
 
 
 def attribution_maps(
-    image: np.ndarray, maps: Mapping[str, np.ndarray], boxes: Sequence[Sequence[float]] = (), title: str = ""
+    image: np.ndarray,
+    maps: Mapping[str, np.ndarray],
+    boxes: Sequence[Sequence[float]] = (),
+    title: str = "",
+    one_scale: bool = False,
 ) -> Figure:
-    """One image and signed maps [S, S] of several methods; each map is divided by its largest magnitude (methods have
-    different units), blue lowers and red raises the similarity."""
+    """One image and signed maps [S, S]; blue lowers and red raises the similarity.
+
+    Each map is divided by its own largest magnitude (methods have different units); one_scale: by the largest of all, so that
+    maps of one method can be compared."""
     figure, axes = _grid(1, len(maps) + 1, 2.1, 2.35)
     _draw(axes[0, 0], image, boxes)
     axes[0, 0].set_title(title or "image, true boxes", fontsize=8)
     for axis, (name, values) in zip(axes[0, 1:], maps.items(), strict=True):
         _draw(axis, image, boxes)
-        top = float(np.abs(values).max()) or 1.0
+        top = max(float(np.abs(v).max()) for v in (maps.values() if one_scale else [values])) or 1.0
         shown = axis.imshow(values / top, cmap="RdBu_r", vmin=-1, vmax=1, alpha=0.6, extent=(0, 1, 1, 0))
         axis.set_title(name, fontsize=8)
     bar = figure.colorbar(shown, ax=axes[0, -1], shrink=0.75)
-    bar.set_label("relative contribution", fontsize=7)
+    bar.set_label("contribution / largest" + (" of all maps" if one_scale else " of the map"), fontsize=7)
     bar.ax.tick_params(labelsize=6)
     return figure
 
 
-def word_attributions(rows: Mapping[str, tuple[Sequence[str], np.ndarray]], width: int = 100) -> Figure:
+def word_attributions(rows: Mapping[str, tuple[Sequence[str], np.ndarray]], width: int = 144) -> Figure:
     """Reports with each word on the colour of its contribution to the similarity: red raises, blue lowers; one scale.
 
     rows: name -> (words, contributions [W]).

@@ -40,7 +40,7 @@ def gain_heat_map(gains: pd.DataFrame) -> Figure:
     for i in range(1, len(tests)):
         if families[i] != families[i - 1]:
             axis.axhline(i - 0.5, color="black", lw=1)
-    axis.set_title(
+    figure.suptitle(
         "Image gain: accuracy above chance and above every blind control\nbold: 95 % interval above 0", fontsize=9
     )
     bar = figure.colorbar(shown, ax=axis, shrink=0.7)
@@ -77,7 +77,7 @@ def gain_dumbbells(gains: pd.DataFrame, family: str = "clinical") -> Figure:
     return figure
 
 
-def failure_sheet(images: np.ndarray, failures: pd.DataFrame, width: int = 92) -> Figure:
+def failure_sheet(images: np.ndarray, failures: pd.DataFrame, width: int = 126) -> Figure:
     """Images [N, S, S] of failures, each beside original and copy: words that the copy lost in orange, new ones in purple.
 
     failures: N rows with test, original, copy (words) and margin.
