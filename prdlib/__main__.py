@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import yaml
 
@@ -167,6 +168,7 @@ def _benchmark_set(options: argparse.Namespace) -> int:
     from prdlib.evaluation.benchmark_set import make_benchmark_set
     from prdlib.evaluation.embeddings import mean_image
     from prdlib.evaluation.structure_report import training_set
+    from prdlib.evaluation.twins import make_twins
     from prdlib.notebook import open_run
 
     run = open_run(options.profile, settings_of(options.set), data=options.data)
@@ -176,8 +178,11 @@ def _benchmark_set(options: argparse.Namespace) -> int:
     print(f"{_relative(path)}: {len(made.study_ids)} studies, {len(made.kinds)} kinds, hash {made.hash}")
     print(pd.DataFrame({"applies to": {k: len(made.applicable(k)) for k in made.kinds}}).to_string())
     if options.export:
-        sets = [made, training_set(train, made)]
-        number = export_inputs(options.export, part.images, mean_image(train.images), sets)
+        size, limit = part.images.shape[-1], run.config.data.word_limit
+        twins = make_twins(made.study_ids if made.source == "phantom" else (), size, limit)
+        images = [*part.images, mean_image(train.images), *twins.images.reshape(-1, size, size)]
+        texts = [text for pair in twins.reports for text in pair]
+        number = export_inputs(options.export, np.stack(images), [made, training_set(train, made)], texts)
         print(
             f"{number} images and texts with their keys: {options.export} (mind the collection's terms: do not pass them on)"
         )

@@ -169,16 +169,18 @@ class StoredEmbeddings:
         return torch.stack([self.tables[kind][key] for key in keys])
 
 
-def export_inputs(folder: str | Path, images: np.ndarray, blind_image: np.ndarray, sets: Sequence[BenchmarkSet]) -> int:
+def export_inputs(
+    folder: str | Path, images: np.ndarray, sets: Sequence[BenchmarkSet], texts: Sequence[tuple[str, ...]] = ()
+) -> int:
     """Write what the benchmark will ask a model for: images/<key>.png and reports.jsonl (key, report); returns how many.
 
-    images: uint8 [N, S, S]; blind_image: uint8 [S, S]; sets: of the split that is scored and of training.
+    images: uint8 [N, S, S], the split's, the mean image, the twins'; sets: of the split and of training; texts: further ones.
     """
     folder = Path(folder)
-    pictures = {image_key(image): image for image in (*images, blind_image)}
+    pictures = {image_key(image): image for image in images}
     for key, image in pictures.items():
         write_atomic(folder / "images" / f"{key}.png", encode_png(image))
-    texts = {words for part in sets for words in part.originals}
+    texts = {*texts, *(words for part in sets for words in part.originals)}
     texts |= {words for part in sets for column in part.copies.values() for words in column if words is not None}
     reports = sorted(" ".join(words) for words in texts)
     lines = [json.dumps({"key": report_key(report), "report": report}) for report in reports]

@@ -142,7 +142,7 @@ def test_everything_that_is_asked_for_is_exported_with_its_key(tiny_data, tmp_pa
 
     test = EvaluationData.first_views(tiny_data["test"])
     made = make_benchmark_set(test.tagged, test.study_ids, ("swap_laterality", "shuffle_trigrams"), source="phantom")
-    number = export_inputs(tmp_path, test.images, test.images[0], [made])
+    number = export_inputs(tmp_path, test.images, [made])
     lines = [json.loads(line) for line in (tmp_path / "reports.jsonl").read_text().splitlines()]
     keys = {line["key"] for line in lines}
     copies = [c for column in made.copies.values() for c in column if c is not None]

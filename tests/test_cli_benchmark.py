@@ -1,0 +1,75 @@
+"""The benchmark on the command line: a frozen set, a checkpoint, and the same model as embeddings computed elsewhere."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from PIL import Image
+
+from prdlib.__main__ import main
+from prdlib.config import load_profile
+from prdlib.evaluation.adapters import PRDAdapter
+from prdlib.models import build_model
+
+SETTINGS = ["data.n_studies=120", "data.image_size=32", "data.word_limit=40", "model.image_width=4", "model.text_width=32",
+            "model.text_layers=1", "model.projection_dim=16", "evaluation.bootstrap=100"]  # fmt: skip
+OPTIONS = [part for pair in SETTINGS for part in ("--set", pair)]
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("project")
+
+
+@pytest.fixture(autouse=True)
+def _there(place, monkeypatch):
+    monkeypatch.chdir(place)
+
+
+def test_a_frozen_set_is_written_with_all_that_a_model_is_asked(place, capsys):
+    assert main(["benchmark-set", "set.jsonl", "--export", "asked", *OPTIONS]) == 0
+    out = capsys.readouterr().out
+    header = json.loads((place / "set.jsonl").read_text().splitlines()[0])
+    assert header["hash"] in out
+    assert (place / "asked" / "reports.jsonl").is_file()
+
+
+def test_a_checkpoint_and_its_embeddings_get_the_same_table(place, capsys):
+    config = load_profile("quick", {p.split("=")[0]: int(p.split("=")[1]) for p in SETTINGS})
+    texts = [json.loads(line) for line in (place / "asked" / "reports.jsonl").read_text().splitlines()]
+    model = build_model(config, 0, [t["report"] for t in texts])[0].eval()
+    model.save_pretrained(place / "model")
+    pictures = sorted((place / "asked" / "images").glob("*.png"))
+    adapter = PRDAdapter(model)
+    np.savez(
+        place / "model.npz",
+        image_keys=np.array([p.stem for p in pictures]),
+        image_embeds=adapter.encode_images(np.stack([np.asarray(Image.open(p)) for p in pictures])).numpy(),
+        report_keys=np.array([t["key"] for t in texts]),
+        report_embeds=torch.cat([adapter.encode_reports([t["report"]]) for t in texts]).numpy(),
+    )
+    for name in ("model", "model.npz"):
+        assert main(["evaluate", name, "--benchmark", "set.jsonl", "--output", f"tables/{name}", *OPTIONS]) == 0
+    assert "image gain" in capsys.readouterr().out
+    ours, stored = (
+        pd.read_csv(place / "tables" / n / "image_gain.csv").drop(columns="model") for n in ("model", "model.npz")
+    )
+    assert len(ours) >= 15
+    pd.testing.assert_frame_equal(ours.drop(columns="trained_on"), stored.drop(columns="trained_on"), atol=0.11, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["evaluate", "nothing"], "No model at 'nothing'"),
+        (["evaluate", "model.npz", "--benchmark", "missing.jsonl"], "No benchmark set at 'missing.jsonl'"),
+        (["evaluate"], "No finished training of clip with seed 0"),
+    ],
+)
+def test_what_is_missing_is_one_sentence(arguments, message, capsys):
+    assert main([*arguments, *OPTIONS]) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
