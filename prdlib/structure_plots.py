@@ -8,6 +8,7 @@ from difflib import SequenceMatcher
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
 
 from prdlib.plots import METHOD_NAMES, ORANGE, PURPLE, RED, method_colour
 
@@ -15,9 +16,10 @@ EDGE = 0.6  # image gain at which the heat map's colours end
 
 
 def gain_heat_map(gains: pd.DataFrame) -> Figure:
-    """Image gain by test (row) and model (column): number, bold where the 95 % interval lies above 0; grey: nothing to score.
+    """Image gain by test (row) and model (column): number, bold where the 95 % interval lies above 0; framed where all edits of
+    the test were in training; grey: nothing to score.
 
-    Columns: model, test, family, image_gain, gain_low, n.
+    Columns: model, test, family, trained_on, image_gain, gain_low, n.
     """
     models, tests = list(dict.fromkeys(gains["model"])), list(dict.fromkeys(gains["test"]))
     wide = {
@@ -34,6 +36,9 @@ def gain_heat_map(gains: pd.DataFrame) -> Figure:
             sure = wide["gain_low"][i, j] > 0
             axis.text(j, i, f"{value:+.2f}", ha="center", va="center", fontsize=7.5, weight="bold" if sure else None,
                       color="white" if abs(value) > 0.75 * EDGE else "black")  # fmt: skip
+    for row in gains[gains["trained_on"] == "yes"].itertuples():
+        place = (models.index(row.model) - 0.46, tests.index(row.test) - 0.42)
+        axis.add_patch(Rectangle(place, 0.92, 0.84, fill=False, edgecolor="black", lw=0.8))
     axis.set_xticks(range(len(models)), [METHOD_NAMES.get(m, m) for m in models], fontsize=8, rotation=20, ha="right")
     axis.set_yticks(range(len(tests)), [f"{t.replace('_', ' ')}  (n = {numbers[t]})" for t in tests], fontsize=8)
     families = [gains.loc[gains["test"] == t, "family"].iloc[0] for t in tests]
@@ -41,7 +46,8 @@ def gain_heat_map(gains: pd.DataFrame) -> Figure:
         if families[i] != families[i - 1]:
             axis.axhline(i - 0.5, color="black", lw=1)
     figure.suptitle(
-        "Image gain: accuracy above chance and above every blind control\nbold: 95 % interval above 0", fontsize=9
+        "Image gain: accuracy above chance and every blind control\nbold: 95 % interval above 0; framed: in training",
+        fontsize=9,
     )
     bar = figure.colorbar(shown, ax=axis, shrink=0.7)
     bar.set_label("image gain (share of studies)", fontsize=8)

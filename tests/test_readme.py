@@ -19,6 +19,15 @@ MARKS = "<!-- settings: generated from the dataclasses by tests/test_readme.py -
 
 RESULTS = "<!-- results: generated from papermill_runs/reference by tests/test_readme.py -->", "<!-- end of results -->"
 REFERENCE = ROOT / "papermill_runs" / "reference"
+GAINS = (
+    "5 options",
+    "10 options",
+    "swap_laterality",
+    "swap_zone",
+    "change_severity",
+    "exchange_attributes",
+    "affirm_finding",
+)
 
 
 def results_tables() -> str:
@@ -41,7 +50,23 @@ def results_table(folder: Path) -> str:
         if "untrained" in mean.index:
             title += f" (untrained {mean.loc['untrained', 'value']:.3f})"
         rows.append(f"| {title} | 0.5 | {int(mean['n'].iloc[0])} | 1 | " + " | ".join(cells) + " |")
-    return "\n".join(rows)
+    return "\n".join(rows + gain_rows(folder, methods))
+
+
+def gain_rows(folder: Path, methods: list[str]) -> list[str]:
+    """Image gain of chosen tests: of all seeds where ``evaluate`` was run on them, else of the first."""
+    every = folder / "structure" / "image_gain.csv"
+    gains = pd.read_csv(every if every.is_file() else folder / "05_image_gain.csv")
+    rows = []
+    for test in GAINS:
+        part = gains[gains["test"] == test].set_index("model")
+        if part.empty:
+            continue
+        first = part.iloc[0]
+        cells = [f"{r.image_gain:+.3f} [{r.gain_low:+.3f}, {r.gain_high:+.3f}]" for r in (part.loc[m] for m in methods)]
+        title = f"**image gain**, {test.replace('_', ' ')} (text alone: n-gram {first['n-gram']:.2f})"
+        rows.append(f"| {title} | 0 | {first['n']} | {first['seeds']} | " + " | ".join(cells) + " |")
+    return rows
 
 
 def settings_table() -> str:

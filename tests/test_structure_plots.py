@@ -8,7 +8,7 @@ from prdlib import structure_plots as plots
 
 GAINS = pd.DataFrame(
     {"model": ["clip", "clip", "prd"], "test": ["5 options", "swap_zone", "swap_zone"],
-     "family": ["word_order", "clinical", "clinical"],
+     "family": ["word_order", "clinical", "clinical"], "trained_on": ["no", "no", "yes"],
      "image_gain": [-0.1, 0.3, 0.5], "gain_low": [-0.2, 0.1, -0.1], "n": [50, 40, 40], "accuracy": [0.2, 0.8, 0.9], "ci_low": 0.1,
      "ci_high": 0.95, "blind": [0.3, 0.5, 0.4], "chance": [0.2, 0.5, 0.5]}
 )  # fmt: skip
@@ -23,6 +23,7 @@ def test_heat_map_marks_what_is_sure_and_leaves_gaps():
     shown = texts(axis)
     assert set(shown) == {"-0.10", "+0.30", "+0.50"}  # PRD has no 5-option score: no number there
     assert [shown[t].get_weight() for t in ("-0.10", "+0.30", "+0.50")] == ["normal", "bold", "normal"]
+    assert [p.get_xy()[0] > 0 for p in axis.patches] == [True]  # PRD's one score whose edits were in training
     assert [t.get_text() for t in axis.get_yticklabels()] == ["5 options  (n = 50)", "swap zone  (n = 40)"]
 
 
