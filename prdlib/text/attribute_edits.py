@@ -23,7 +23,7 @@ from prdlib.text.editing import (
     unspoken,
 )
 from prdlib.text.perturbation import Operations
-from prdlib.text.statements import Mention, find_phrase, mentions, rules
+from prdlib.text.statements import Mention, find_phrase, mentions, rules, sentences
 from prdlib.text.tagging import TaggedReport
 
 
@@ -75,7 +75,8 @@ def change_severity(report: TaggedReport, rng: np.random.Generator) -> Operation
     groups: dict[tuple[str, str], list[Mention]] = {}
     for m in mentions(report):
         value = one_place(words, m.grade)
-        if m.polarity not in STATED or not m.grade or set(raw["also"].get(m.finding.name, ())) & set(words):
+        said_again = {*raw["also"].get(m.finding.name, ()), *raw["graded_by"].get(m.finding.name, ())} & set(words)
+        if m.polarity not in STATED or not m.grade or said_again or _sized_otherwise(report, m):
             continue
         span = next((old for old in ranged if find_phrase(words, old, m.start, m.head) >= 0), None)
         if span:  # 'mild to moderate' is one grade of three words
@@ -103,6 +104,22 @@ def change_severity(report: TaggedReport, rng: np.random.Generator) -> Operation
     return draft.operations()
 
 
+def _sized_otherwise(report: TaggedReport, m: Mention) -> bool:
+    """Whether a sentence that names the finding, or one that may stand for it, says its size in further words, or the lungs are
+    called clear beside a finding of the lung."""
+    raw, words, parts = rules().raw, report.words, sentences(report)
+    if "clear" in words and m.finding.name not in raw["outside_the_lung"]:
+        return True
+    about = [x for x in mentions(report) if x.finding.name in {m.finding.name, *overlapping(m.finding.name)}]
+    sizes = {*raw["units"], *(word for table in raw["grades"].values() for word in table)}
+    spoken = {i for x in about for i in x.grade}
+    ranged = {w for old in raw["ranges"] for w in old.split()}
+    return any(
+        words[i] in sizes and i not in spoken and not (words[i] in ranged and x.start <= i < x.head)
+        for x in about for i in parts[x.sentence]
+    )  # fmt: skip
+
+
 def _pairs(groups: Sequence[str], rng: np.random.Generator) -> list[tuple[str, str]]:
     names = sorted(groups)
     pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
@@ -123,6 +140,9 @@ def exchange_attributes(report: TaggedReport, rng: np.random.Generator) -> Opera
                 continue
             if not _may_exchange(report, groups[a], groups[b], attribute, values):
                 continue
+            third = [x for x in mentions(report) if x.finding.name in (overlapping(a) | overlapping(b)) - {a, b}]
+            if attribute != "grade" and {words[i] for x in third for i in getattr(x, attribute)} & set(values):
+                continue  # a third name of the same finding keeps its place
             draft = Draft(report)
             for mine, new in zip(places, values[::-1], strict=True):
                 source = places[1 - places.index(mine)][0]

@@ -110,7 +110,15 @@ def unspoken(report: TaggedReport, attribute: str) -> list[int]:
     spoken = {i for m in mentions(report) if m.polarity in STATED for i in getattr(m, attribute)}
     if attribute == "side":
         return [i for i, word in enumerate(words) if word in raw["sides"] and i not in spoken]
-    return [i for i, word in enumerate(words) if word in raw["zones"] and i not in spoken and is_zone(words, i)]
+    found = []
+    for part in sentences(report):
+        for i in part:
+            zone = words[i] in raw["zones"] and (
+                is_zone(words[: part.stop], i) or i + 1 == len(words)
+            )  # or cut off there
+            if i not in spoken and (zone or words[i] in raw["zones_in_a_word"]):
+                found.append(i)
+    return found
 
 
 def leaned_on(report: TaggedReport, group: Sequence[Mention]) -> bool:

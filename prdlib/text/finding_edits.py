@@ -32,13 +32,15 @@ def replace_finding(report: TaggedReport, rng: np.random.Generator) -> Operation
     rng.shuffle(names)
     for name in names:
         group = groups[name]
-        if leaned_on(report, group) or any(_explained(report, m) for m in group):
+        again = set(known.raw["also"].get(name, ())) & set(report.words)
+        if again or leaned_on(report, group) or any(_explained(report, m) for m in group):
             continue
         said = details(report.words, group)
         for candidate in known.raw["confusable"][name]:
             new = known.findings[candidate]
             noun = _forms(new, any(m.plural for m in group))
-            if noun is None or not fits(new, said) or {candidate, *overlapping(candidate)} & (named - {name}):
+            kin = {candidate, *overlapping(candidate), *overlapping(name)}
+            if noun is None or not fits(new, said) or kin & (named - {name}):
                 continue
             if not _could_be(report, group, candidate):
                 continue
@@ -50,17 +52,24 @@ def replace_finding(report: TaggedReport, rng: np.random.Generator) -> Operation
 
 
 def _explained(report: TaggedReport, m: Mention) -> bool:
-    """Whether the sentence goes on to say what the finding is: 'opacity consistent with a nipple shadow'."""
-    part = sentences(report)[m.sentence]
-    return bool({*rules().raw["linking"], "or", "and"} & set(report.words[m.end : part.stop]))
+    """Whether the sentence says what the finding is, or what it is a sign of: 'opacity consistent with a nipple shadow'."""
+    raw, part = rules().raw, sentences(report)[m.sentence]
+    behind, before = set(report.words[m.end : part.stop]), set(report.words[part.start : m.start])
+    others = [x for x in mentions(report) if x.sentence == m.sentence and x is not m]
+    return bool({*raw["linking"], "or", "and", "which", "suggest"} & behind or set(raw["linking"]) & before or others)
 
 
 def _could_be(report: TaggedReport, group: Sequence[Mention], candidate: str) -> bool:
     """Whether the words before the noun, and what the report says of the lungs, leave room for the candidate."""
     raw, words = rules().raw, report.words
     before = {w for m in group for w in words[m.start : m.head]}
+    sentence = {w for m in group for i in [sentences(report)[m.sentence]] for w in words[i.start : i.stop]}
+    if set(raw["units"]) & sentence or "borderline" in before:
+        return False
+    if candidate == "hernia" and set(raw["no_failure"]) & sentence:
+        return False
     if candidate in ("nodule", "mass"):
-        return not before & set(raw["not_round"])
+        return not before & set(raw["not_round"]) and not {"clear", "unremarkable"} & set(words)
     if candidate not in raw["outside_the_lung"]:
         if before & set(raw["not_diffuse"]) or {"clear", *raw["no_failure"]} & set(words):
             return False
@@ -82,7 +91,7 @@ def _put_noun(draft: Draft, m: Mention, new: Finding, noun: tuple[str, ...]) -> 
     has_article = before >= 0 and words[before] in ("a", "an")
     if has_article and not new.article:
         draft.delete([before])
-    if new.article and not m.finding.article and not m.plural and not has_article and _wants_article(words, m):
+    if new.article and not m.plural and not has_article and _wants_article(words, m):
         draft.insert(m.start, [article_of(noun[0] if m.start == m.head else words[m.start])])
 
 
@@ -125,7 +134,7 @@ def _leave_list(report: TaggedReport, items: Sequence[Mention], m: Mention, draf
     last = len(items) - 1
     if len(items) == 2:
         draft.delete(joins[0])
-        _singular_verb(words, items[1 - k], items[-1].end, sentences(report)[m.sentence].stop, draft)
+        _singular_verb(words, items[1 - k], items[-1].head_end, sentences(report)[m.sentence].stop, draft)
         if link == "or" and items[0].start and words[starts[0] - 1] == "neither":
             return False
     elif k == last:
@@ -240,7 +249,7 @@ def affirm_finding(report: TaggedReport, rng: np.random.Generator) -> Operations
         noun = m.finding.forms[m.form][m.plural]
         if noun[0] == "focal":
             noun = noun[1:]
-        phrase = [*_drawn_details(m, rng), *noun]
+        phrase = [*_drawn_details(report, m, rng), *noun]
         article = [article_of(phrase[0])] if m.finding.article and not m.plural else []
         draft.insert(sentence.stop, ["there", "are" if m.plural else "is", *article, *phrase])
         return draft.operations()
@@ -261,7 +270,8 @@ def _drop_all_clear(report: TaggedReport, draft: Draft) -> bool:
     named = {m.sentence for m in mentions(report)}
     for number, part in enumerate(parts):
         text = report.words[part.start : part.stop]
-        if not any(find_phrase(text, phrase.split(), 0, len(text)) >= 0 for phrase in raw["all_clear"]):
+        cut = part.stop == len(report.words) and text[-2:] == ("no", "acute")
+        if not cut and not any(find_phrase(text, phrase.split(), 0, len(text)) >= 0 for phrase in raw["all_clear"]):
             continue
         if number in named or text[0] not in raw["all_clear_openings"]:
             return False
@@ -272,10 +282,14 @@ def _drop_all_clear(report: TaggedReport, draft: Draft) -> bool:
     return True
 
 
-def _drawn_details(m: Mention, rng: np.random.Generator) -> list[str]:
-    """A grade and a side at random, as findings that are there have them."""
-    grades = {"size": ("small", "moderate", "large"), "severity": ("mild", "moderate", "severe")}.get(
-        m.finding.scale, ()
-    )
+def _drawn_details(report: TaggedReport, m: Mention, rng: np.random.Generator) -> list[str]:
+    """A grade and a side at random, as findings that are there have them; nothing large in lungs that are called clear."""
+    large = () if {"clear", "expanded", "inflated"} & set(report.words) else ("large",)
+    if m.finding.scale == "none":
+        grades: tuple[str, ...] = ()
+    elif m.finding.scale == "size" and m.finding.article:
+        grades = ("small", *large) if m.plural else ("small", "moderate", *large)
+    else:  # 'moderate consolidation' needs no article
+        grades = ("mild", "moderate", "severe")
     grade = [str(pick(grades, rng))] if grades else []
     return grade + ([str(pick(("left", "right"), rng))] if m.finding.sided and not m.plural else [])

@@ -70,6 +70,9 @@ def _voice(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
         m = inside[0]
         if VERBS & set(words[m.head_end : m.end]) or {"and", "also", "visible", "visualized"} & set(text[:-1]):
             continue
+        bare = m.finding.article and not m.plural and text[0] not in ("a", "an", "the", "no", "there")
+        if bare or VERBS & set(words[part.start + 2 : m.start]):  # no article to bring along, or a clause of its own
+            continue
         if m.plural != bool({"are", "areas"} & set(text)) and not {"seen", "visualized"} & set(text[-1:]):
             continue
         there = next((t for t in THERE[:2] if text[: len(t)] == t), None)

@@ -6,19 +6,16 @@ from functools import cache
 
 import numpy as np
 
-from prdlib.text.editing import Draft, cut_off, pick, stated
+from prdlib.text.editing import Draft, cut_off, overlapping, pick, stated
 from prdlib.text.perturbation import Operations
-from prdlib.text.statements import Mention, find_phrase, rules, sentences
+from prdlib.text.statements import Mention, find_phrase, mentions, rules, sentences
 from prdlib.text.tagging import TaggedReport
 
 
 def change_temporal(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
     """What is said to have grown has shrunk, what was stable has grown: of one finding, wherever the report says so."""
     raw, words, parts = rules().raw, report.words, sentences(report)
-    text = " ".join(words)
-    if any(
-        phrase in text for phrase in raw["stable_chest"] if f"{phrase} of" not in text and f"{phrase} in" not in text
-    ):
+    if _whole_chest_is_stable(words):
         return None
     groups = {
         n: g for n, g in stated(report).items() if n not in raw["no_time"] and not any(cut_off(report, m) for m in g)
@@ -36,9 +33,34 @@ def change_temporal(report: TaggedReport, rng: np.random.Generator) -> Operation
         about = {i for m in groups[name] for i in parts[m.sentence]} - done
         left = {words[i] for i in about} & set(raw["course"])
         others = {words[i] for i in about} & set(raw["also"].get(name, ()))
-        if done and not left and not others and not set(raw["hedges"]) & {words[i - 1] for i in done}:
+        elsewhere = _course_elsewhere(report, name, {m.sentence for m in groups[name]})
+        if done and not left and not others and not elsewhere and not set(raw["hedges"]) & {words[i - 1] for i in done}:
             return draft.operations()
     return None
+
+
+def _whole_chest_is_stable(words: Sequence[str]) -> bool:
+    """Whether the report says of the chest as a whole that nothing has changed ('no change in the nodule' does not)."""
+    for phrase in (tuple(p.split()) for p in rules().raw["stable_chest"]):
+        place = find_phrase(words, phrase, 0, len(words))
+        behind = words[place + len(phrase) : place + len(phrase) + 3]
+        if place >= 0 and (behind[:1] not in (("of",), ("in",)) or {"chest", "lungs", "appearance"} & set(behind)):
+            return True
+    return False
+
+
+def _course_elsewhere(report: TaggedReport, name: str, own: set[int]) -> bool:
+    """Whether another sentence tells the course of the same thing by another name."""
+    raw, words = rules().raw, report.words
+    kin = {*overlapping(name), *(other for part in raw["overlaps"] if name in part for other in part)}
+    named = {m.sentence for m in mentions(report) if m.finding.name in kin}
+    for number, part in enumerate(sentences(report)):
+        text = set(words[part.start : part.stop])
+        heart = name == "cardiomegaly" and text & {"heart", "silhouette", "cardiac", "cardiomediastinal"}
+        same = number in named or heart or set(raw["also"].get(name, ())) & text or {"stable", "chronic"} <= text
+        if same and number not in own and {*raw["course"], "resolved"} & text:
+            return True
+    return False
 
 
 @cache
@@ -58,6 +80,12 @@ def _said_of_time(
         return None
     if set(words[place + len(old) : min(m.head, place + len(old) + 3)]) & set(raw["not_temporal_before"]):
         return None
+    heads = [x.head for x in mentions(report) if x.sentence == m.sentence and x is not m]
+    if any(min(place, m.head) <= head <= max(place, m.head) for head in heads):  # it is said of another finding
+        return None
+    behind = words[place + len(old) : part.stop]
+    if place >= m.head_end and behind and behind[0] not in ("since", "from", "compared", "in"):
+        return None  # 'is stable and noted', 'cardiomegaly stable mediastinal contours'
     if old[0] in ("is", "are", "has", "have") and words[place - 1 : place] == ("there",):  # 'there is stable ...'
         return None
     if " ".join(old) in raw["needs_time"] and not set(raw["time_words"]) & set(words[part.start : part.stop]):

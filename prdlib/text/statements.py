@@ -135,7 +135,7 @@ def mentions(report: TaggedReport) -> tuple[Mention, ...]:
             previous = found[-1].end if found and found[-1].sentence == number else sentence.start
             start = _left(report, i, max(sentence.start, previous))
             end = _right(report, i + len(words), sentence.stop, known)
-            side, zone, grade = _attributes(report.words, start, i, i + len(words), end, finding, known)
+            side, zone, grade = _attributes(report.words, start, i, i + len(words), end, sentence.stop, finding, known)
             polarity = _polarity(report.words, sentence, i, end, known)
             found.append(
                 Mention(finding, number, start, i, i + len(words), end, form, plural, side, zone, grade, polarity)
@@ -199,19 +199,20 @@ def _gap(report: TaggedReport, i: int) -> bool:
 
 
 def _attributes(
-    words: Sequence[str], start: int, head: int, head_end: int, end: int, finding: Finding, known: Rules
+    words: Sequence[str], start: int, head: int, head_end: int, end: int, stop: int, finding: Finding, known: Rules
 ) -> tuple[tuple[int, ...], tuple[int, ...], tuple[int, ...]]:
     raw = known.raw
     around = [*range(start, head), *range(head_end, end)]
     side = tuple(i for i in around if words[i] in raw["sides"])
-    zone = tuple(i for i in around if words[i] in raw["zones"] and is_zone(words, i))
+    zone = tuple(i for i in around if words[i] in raw["zones"] and is_zone(words[:stop], i))
     scale = raw["grades"].get(finding.scale, {})
     grade = tuple(i for i in range(start, head) if words[i] in scale and words[i + 1] not in raw["not_a_grade_before"])
     return side, zone, grade
 
 
 def is_zone(words: Sequence[str], i: int) -> bool:
-    """Whether a word of clinical.yaml's zones speaks of the lung where it stands: 'upper lobe', not 'upper abdomen'."""
+    """Whether a word of clinical.yaml's zones speaks of the lung where it stands: 'upper lobe', not 'upper abdomen'. ``words``
+    end with the sentence."""
     raw = rules().raw
     following = words[i + 1] if i + 1 < len(words) else ""
     if words[i] in raw["zone_adjectives"]:
