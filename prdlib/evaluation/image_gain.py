@@ -24,12 +24,10 @@ from torch import Tensor
 from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.benchmark_set import BenchmarkSet
 from prdlib.evaluation.statistics import bootstrap_weights
-from prdlib.evaluation.text_only import NgramModel, copy_classifier
 from prdlib.repro import generator
 from prdlib.text import FAMILIES, ZERO_SHOT_KINDS
 
 CONTROLS = ("mean image", "mean image inverted", "other image", "constant", "constant inverted")
-TEXT_MODELS = ("n-gram", "TF-IDF")
 Words = tuple[str, ...]
 
 
@@ -53,7 +51,7 @@ class OptionTest:
 def option_tests(benchmark: BenchmarkSet) -> list[OptionTest]:
     """The tests of a set: the paper's 5 options, all 9 word orders (10 options), then each edit against the original.
 
-    Paraphrases are no tests: their copies are true, see :func:`paraphrase_table`. A test to which no study is open is left out.
+    Paraphrases are no tests: their copies are true, see :mod:`prdlib.evaluation.paraphrases`. A test to which no study is open is left out.
     """
     kinds = set(benchmark.kinds)
     plans = [("5 options", "word_order", ZERO_SHOT_KINDS), ("10 options", "word_order", FAMILIES["word_order"])]
@@ -173,14 +171,14 @@ def _outcomes(
         "chance": test.chance, "options": 1 + len(test.kinds),
     }  # fmt: skip
     scores = _scores(images[rows], options)
-    table["correct"], table["tie"] = _highest(scores), _tied(scores)
+    table["correct"], table["tie"] = highest(scores), _tied(scores)
     table["margin"] = (scores[:, 0] - scores[:, 1:].max(dim=1).values).numpy()
     vectors = {"mean image": blind.mean.expand(len(rows), -1), "other image": blind.other[rows]}
     if test.name in blind.constant:
         vectors["constant"] = blind.constant[test.name].expand(len(rows), -1)
     for name, vector in vectors.items():
         unseen = _scores(vector, options)
-        table[name] = _highest(unseen)
+        table[name] = highest(unseen)
         if f"{name} inverted" in CONTROLS:
             table[f"{name} inverted"] = _lowest(unseen)
     return pd.DataFrame(table)
@@ -191,7 +189,8 @@ def _scores(images: Tensor, options: Tensor) -> Tensor:
     return (images[:, None] * options).sum(dim=-1)
 
 
-def _highest(scores: Tensor) -> np.ndarray:
+def highest(scores: Tensor) -> np.ndarray:
+    """1 where the first of [n, 1 + K] is strictly the highest: float [n]."""
     return (scores[:, 0] > scores[:, 1:].max(dim=1).values).numpy().astype(float)
 
 
@@ -249,72 +248,3 @@ def _resampled(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
         return per_seed[..., 0]
     draws = generator(seed, "seeds").multinomial(number, np.full(number, 1 / number), size=resamples) / number
     return np.einsum("crs,rs->cr", per_seed, draws)
-
-
-def text_only_table(benchmark: BenchmarkSet, training: BenchmarkSet) -> pd.DataFrame:
-    """How well text alone answers each test: an n-gram language model of training reports, and a TF-IDF classifier fitted on
-    training reports and their copies by the same edits. Columns: test, family, n, chance, 'n-gram', 'TF-IDF' (NaN where training
-    has no copy)."""
-    language = NgramModel(" ".join(words) for words in training.originals)
-    learning = {t.name: t for t in option_tests(training)}
-    rows = []
-    for test in option_tests(benchmark):
-        flat = [" ".join(text) for row in test.options for text in row]
-        shape = (len(test.rows), 1 + len(test.kinds))
-        scores = {"n-gram": np.array([language.score(text) for text in flat]).reshape(shape)}
-        if test.name in learning:
-            lines = [[" ".join(text) for text in row] for row in learning[test.name].options]
-            model = copy_classifier([row[0] for row in lines], [text for row in lines for text in row[1:]])
-            scores["TF-IDF"] = model.decision_function(flat).reshape(shape)
-        row = {"test": test.name, "family": test.family, "n": len(test.rows), "chance": test.chance}
-        rows.append(row | {name: float(_highest(torch.from_numpy(s)).mean()) for name, s in scores.items()})
-    return pd.DataFrame(rows)
-
-
-def paraphrase_table(
-    model: DualEncoder, images: np.ndarray, benchmark: BenchmarkSet, resamples: int = 1000, seed: int = 0
-) -> pd.DataFrame:
-    """What true rewordings do to a score, beside what false edits do.
-
-    For each paraphrase: ``prefers original`` (share of studies in which the original scores higher; 0.5 is what meaning asks
-    for), and ``above edit``: the share of (study, clinical edit) pairs in which the paraphrase, which is true, scores above the
-    edit, which is false (chance 0.5; ties wrong), with 95 % intervals over studies. n: studies; pairs.
-    """
-    kinds = [k for k in FAMILIES["paraphrase"] if k in benchmark.kinds]
-    edits = [k for k in FAMILIES["clinical"] if k in benchmark.kinds]
-    texts = {c for k in (*kinds, *edits) for c in benchmark.copies[k] if c is not None} | set(benchmark.originals)
-    reports, place = embed_texts(model, sorted(texts))
-    vectors = image_vectors(model, images)
-    rows = []
-    for kind in kinds:
-        studies, original, pairs = [], [], []
-        for i in benchmark.applicable(kind):
-            score = [
-                float((vectors[i] * reports[place[w]]).sum())
-                for w in (benchmark.originals[i], benchmark.copies[kind][i])
-            ]
-            wrong = [benchmark.copies[k][i] for k in edits if benchmark.copies[k][i] is not None]
-            studies.append(i)
-            original.append(float(score[0] > score[1]))
-            pairs.append([float(score[1] > float((vectors[i] * reports[place[w]]).sum())) for w in wrong])
-        rows.append({"paraphrase": kind, **_paraphrase_row(original, pairs, resamples, seed)})
-    return pd.DataFrame(rows)
-
-
-def _paraphrase_row(original: list[float], pairs: list[list[float]], resamples: int, seed: int) -> dict[str, float]:
-    if not original:
-        return {
-            "prefers original": np.nan,
-            "above edit": np.nan,
-            "ci_low": np.nan,
-            "ci_high": np.nan,
-            "n": 0,
-            "pairs": 0,
-        }
-    weights = bootstrap_weights(np.arange(len(original)), resamples, seed)
-    sums, counts = np.array([sum(p) for p in pairs]), np.array([len(p) for p in pairs])
-    drawn = (weights @ sums) / np.maximum(weights @ counts, 1)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    share = sums.sum() / counts.sum() if counts.sum() else np.nan
-    return {"prefers original": float(np.mean(original)), "above edit": share, "ci_low": low, "ci_high": high,
-            "n": len(original), "pairs": int(counts.sum())}  # fmt: skip

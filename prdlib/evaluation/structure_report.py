@@ -11,8 +11,10 @@ import pandas as pd
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.benchmark_set import BenchmarkSet, make_benchmark_set
-from prdlib.evaluation.image_gain import gain_table, paraphrase_table, structure_benchmark, text_only_table
+from prdlib.evaluation.image_gain import gain_table, structure_benchmark
+from prdlib.evaluation.paraphrases import paraphrase_table
 from prdlib.evaluation.statistics import holm, mean_interval, sign_flip_test
+from prdlib.evaluation.text_only import text_only_table
 from prdlib.evaluation.twins import make_twins, twin_outcomes, twin_table
 from prdlib.text import FAMILIES, ZERO_SHOT_KINDS
 

@@ -10,9 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import pandas as pd
+import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
+
+from prdlib.evaluation.benchmark_set import BenchmarkSet
+from prdlib.evaluation.image_gain import highest, option_tests
 
 START, END = "<s>", "</s>"
 DISCOUNT = 0.75
@@ -70,3 +75,23 @@ def copy_classifier(originals: Sequence[str], copies: Sequence[str]) -> Pipeline
     features = TfidfVectorizer(ngram_range=(1, 3), sublinear_tf=True, token_pattern=r"\S+", max_features=60000)
     model = make_pipeline(features, LogisticRegression(C=10.0, max_iter=200))
     return model.fit([*originals, *copies], np.r_[np.ones(len(originals)), np.zeros(len(copies))])
+
+
+def text_only_table(benchmark: BenchmarkSet, training: BenchmarkSet) -> pd.DataFrame:
+    """How well text alone answers each test: an n-gram language model of training reports, and a TF-IDF classifier fitted on
+    training reports and their copies by the same edits. Columns: test, family, n, chance, 'n-gram', 'TF-IDF' (NaN where training
+    has no copy)."""
+    language = NgramModel(" ".join(words) for words in training.originals)
+    learning = {t.name: t for t in option_tests(training)}
+    rows = []
+    for test in option_tests(benchmark):
+        flat = [" ".join(text) for row in test.options for text in row]
+        shape = (len(test.rows), 1 + len(test.kinds))
+        scores = {"n-gram": np.array([language.score(text) for text in flat]).reshape(shape)}
+        if test.name in learning:
+            lines = [[" ".join(text) for text in row] for row in learning[test.name].options]
+            model = copy_classifier([row[0] for row in lines], [text for row in lines for text in row[1:]])
+            scores["TF-IDF"] = model.decision_function(flat).reshape(shape)
+        row = {"test": test.name, "family": test.family, "n": len(test.rows), "chance": test.chance}
+        rows.append(row | {name: float(highest(torch.from_numpy(s)).mean()) for name, s in scores.items()})
+    return pd.DataFrame(rows)

@@ -14,10 +14,10 @@ from prdlib.evaluation.image_gain import (
     gain_table,
     option_tests,
     other_rows,
-    paraphrase_table,
     structure_benchmark,
-    text_only_table,
 )
+from prdlib.evaluation.paraphrases import paraphrase_table
+from prdlib.evaluation.text_only import text_only_table
 from prdlib.evaluation.twins import make_twins, twin_outcomes, twin_table
 from prdlib.repro import generator
 from prdlib.text import tag
