@@ -51,7 +51,8 @@ class OptionTest:
 def option_tests(benchmark: BenchmarkSet) -> list[OptionTest]:
     """The tests of a set: the paper's 5 options, all 9 word orders (10 options), then each edit against the original.
 
-    Paraphrases are no tests: their copies are true, see :mod:`prdlib.evaluation.paraphrases`. A test to which no study is open is left out.
+    Paraphrases are no tests: their copies are true (:mod:`prdlib.evaluation.paraphrases`). A test to which no study is open is
+    left out.
     """
     kinds = set(benchmark.kinds)
     plans = [("5 options", "word_order", ZERO_SHOT_KINDS), ("10 options", "word_order", FAMILIES["word_order"])]

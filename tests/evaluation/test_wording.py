@@ -1,0 +1,46 @@
+"""Conclusions say what the numbers say, and no more than the intervals allow."""
+
+import pandas as pd
+
+from prdlib.evaluation import wording
+
+
+def row(**values):
+    return {"value": 0.5, "ci_low": 0.4, "ci_high": 0.6, "chance": 0.2, "pool": 100, **values}
+
+
+def test_one_training_names_what_the_image_adds():
+    def said(low, high):
+        rows = [row(metric="R@1 image to report", input="image", chance=0.01)]
+        rows += [row(metric="5-option accuracy", input=name) for name in ("image", "mean image")]
+        rows.append(row(metric="5-option accuracy", input="image - mean image", value=0.1, ci_low=low, ci_high=high))
+        return wording.one_training(pd.DataFrame(rows))
+
+    assert "the image adds 0.100 [0.050, 0.150]" in said(0.05, 0.15)
+    assert "shows no sure difference: 0.100 [-0.050, 0.150]" in said(-0.05, 0.15)
+    assert "R@1 image to report: 0.500 [0.400, 0.600], chance 0.010, among 100 reports." in said(0, 1)
+
+
+def test_differences_are_sorted_by_their_intervals():
+    table = pd.DataFrame([
+        row(method="prd", metric="a", minus="clip", value=0.2, ci_low=0.1, ci_high=0.3),
+        row(method="prd", metric="b", minus="clip", value=-0.2, ci_low=-0.3, ci_high=-0.1),
+        row(method="prd", metric="c", minus="clip", value=0.0, ci_low=-0.1, ci_high=0.1),
+    ])  # fmt: skip
+    text = wording.against_baseline(table)
+    assert text == "prd against clip: above in a (+0.200); below in b (-0.200); no sure difference in c (+0.000)."
+
+
+def test_gains_name_the_sure_ones_and_what_nobody_has():
+    gains = pd.DataFrame(
+        {
+            "model": ["clip", "clip"],
+            "test": ["swap_zone", "5 options"],
+            "image_gain": [0.3, -0.1],
+            "gain_low": [0.2, -0.2],
+        }
+    )
+    text = wording.image_gains(gains)
+    assert "clip: the image surely adds in swap zone (+0.30) (1 of 2 tests" in text
+    assert text.endswith("In none of the models: 5 options.")
+    assert "in no test does the image surely add" in wording.image_gains(gains.iloc[1:])
