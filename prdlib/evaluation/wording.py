@@ -16,8 +16,8 @@ def one_training(table: pd.DataFrame) -> str:
     if name:
         seen, unseen, gain = (rows[name, source] for source in ("image", "mean image", "image - mean image"))
         said = "adds" if gain.ci_low > 0 else "takes away" if gain.ci_high < 0 else "shows no sure difference:"
-        lines.append(f"{name}: {seen.value:.3f} with the image, {unseen.value:.3f} with the mean image (chance {seen.chance:.1f}); "
-                     f"the image {said} {_share(gain)}.")  # fmt: skip
+        scores = f"{seen.value:.3f} with the image, {unseen.value:.3f} with the mean image (chance {seen.chance:.1f})"
+        lines.append(f"{name}: {scores}; the image {said} {_share(gain)}.")
     return "\n".join(lines)
 
 
