@@ -46,7 +46,7 @@ figures: quick
 # beyond the profile's: make run PROFILE=cpu OPTIONS='--set seeds=[0,1,2]'.
 REFERENCE := papermill_runs/reference/$(PROFILE)
 KEPT_TABLES := summary 03_scores 03_differences 04_pointing 05_overview 05_prevalence 05_summary 05_zero_shot 05_linear_probe \
-  05_image_gain 05_gain_differences 05_paraphrases 05_twins
+  05_image_gain 05_gain_families 05_gain_differences 05_paraphrases 05_twins
 KEPT_FIGURES := 03_curves 03_methods 04_pointing 05_zero_shot 05_linear_probe 05_retrieval 05_structure 05_image_gain 05_dumbbells
 reference: $(STAMP)
 	@case "$$(readlink papermill_runs/latest)" in $(PROFILE)-*) ;; \

@@ -147,6 +147,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     from prdlib.evaluation.structure_report import trained_on
     from prdlib.notebook import open_run
 
+    if len(set(options.models)) < len(options.models):
+        raise ConfigError("evaluate names a model twice: name each once.")
     models = {(name, 0): load_model(name) for name in options.models}
     run = open_run(options.profile, settings_of(options.set), data=options.data)
     if not models:
@@ -167,7 +169,7 @@ def _benchmark_set(options: argparse.Namespace) -> int:
     from prdlib.evaluation.adapters import export_inputs
     from prdlib.evaluation.benchmark_set import make_benchmark_set
     from prdlib.evaluation.embeddings import mean_image
-    from prdlib.evaluation.structure_report import training_set
+    from prdlib.evaluation.structure_report import LEARN_CONSTANT, training_set
     from prdlib.evaluation.twins import make_twins
     from prdlib.notebook import open_run
 
@@ -182,7 +184,9 @@ def _benchmark_set(options: argparse.Namespace) -> int:
         twins = make_twins(made.study_ids if made.source == "phantom" else (), size, limit)
         images = [*part.images, mean_image(train.images), *twins.images.reshape(-1, size, size)]
         texts = [text for pair in twins.reports for text in pair]
-        number = export_inputs(options.export, np.stack(images), [made, training_set(train, made)], texts)
+        number = export_inputs(
+            options.export, np.stack(images), [made, training_set(train, made, LEARN_CONSTANT)], texts
+        )
         print(
             f"{number} images and texts with their keys: {options.export} (mind the collection's terms: do not pass them on)"
         )

@@ -23,11 +23,12 @@ from torch import Tensor
 
 from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.benchmark_set import BenchmarkSet
-from prdlib.evaluation.statistics import bootstrap_weights
+from prdlib.evaluation.statistics import bootstrap_weights, holm
 from prdlib.repro import generator
 from prdlib.text import FAMILIES, ZERO_SHOT_KINDS
 
 CONTROLS = ("mean image", "mean image inverted", "other image", "constant", "constant inverted")
+FEWEST = 20  # studies below which no interval is given
 Words = tuple[str, ...]
 
 
@@ -206,10 +207,11 @@ def _tied(scores: Tensor) -> np.ndarray:
 def gain_table(outcomes: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
     """Accuracy, controls and image gain of every test, with 95 % intervals.
 
-    outcomes: rows of :func:`structure_benchmark`; a column ``seed`` makes training seeds a second level: studies (whole, with all
-    seeds) and seeds are both drawn anew in each resample. The maximum over the controls is taken anew as well.
-    Columns: test, family, accuracy, ci_low, ci_high, chance, n, seeds, ties, each control, best_blind (its name), blind (its
-    value), image_gain, gain_low, gain_high.
+    outcomes: rows of :func:`structure_benchmark` of one model; a column ``seed`` makes training seeds a second level: studies
+    (whole, with all seeds) and seeds are both drawn anew in each resample. The maximum over the controls is taken anew as well.
+    Tests of fewer than FEWEST studies get no interval (NaN): a handful of studies says nothing sure.
+    Columns: test, family, accuracy, ci_low, ci_high, chance, n, seeds, ties (studies, mean over seeds), each control,
+    mean_image_bias (|mean image - chance|), best_blind (a control's name), blind (its value), image_gain, gain_low, gain_high.
     """
     rows = []
     for (test, family), part in outcomes.groupby(["test", "family"], sort=False):
@@ -217,35 +219,84 @@ def gain_table(outcomes: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> 
     return pd.DataFrame(rows)
 
 
-def _gain(part: pd.DataFrame, resamples: int, seed: int) -> dict[str, object]:
+def gain_differences(
+    outcomes: pd.DataFrame, baseline: str | None = None, resamples: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Image gain of each model minus the baseline's, per test, on the same studies and in the same resamples.
+
+    outcomes: with a column ``model``. baseline: a model's name (default: the first). p: two-sided, from the share of resamples
+    beyond 0; p_holm: corrected for all rows of the table.
+    Columns: test, family, model, minus, value, ci_low, ci_high, n, p, p_holm.
+    """
+    names = list(dict.fromkeys(outcomes["model"]))
+    baseline = baseline or names[0]
+    rows = []
+    for (test, family), part in outcomes.groupby(["test", "family"], sort=False):
+        stacked = {name: _stacked(mine) for name, mine in part.groupby("model", sort=False)}
+        chance, base = float(part["chance"].iloc[0]), stacked.get(baseline)
+        for name in (n for n in names if n != baseline and n in stacked and base is not None):
+            mine = stacked[name]
+            value = _point_gain(mine[0], chance) - _point_gain(base[0], chance)
+            drawn = _drawn_gain(mine[0], chance, resamples, seed) - _drawn_gain(base[0], chance, resamples, seed)
+            n = mine[0].shape[1]
+            low, high = np.percentile(drawn, [2.5, 97.5]) if n >= FEWEST else (np.nan, np.nan)
+            tail = min((drawn <= 0).mean(), (drawn >= 0).mean())
+            p = min(1.0, 2 * (1 + tail * resamples) / (1 + resamples)) if n >= FEWEST else np.nan
+            rows.append({"test": test, "family": family, "model": name, "minus": baseline, "value": value, "ci_low": low,
+                         "ci_high": high, "n": n, "p": p})  # fmt: skip
+    table = pd.DataFrame(rows)
+    return table.assign(p_holm=holm(table["p"].to_numpy())) if len(table) else table
+
+
+def _stacked(part: pd.DataFrame) -> tuple[np.ndarray, list[str], int]:
+    """([1 + controls, n, seeds] with 'correct' first, names of the controls, number of seeds) of one model and test."""
     controls = [name for name in CONTROLS if name in part and part[name].notna().all()]
     columns = ["correct", *controls]
     if "seed" not in part:
         part = part.assign(seed=0)
     seeds = sorted(part["seed"].unique())
-    wide = part.pivot_table(index="study_id", columns="seed", values=columns, sort=False).dropna()
-    values = np.stack([wide[c].reindex(columns=seeds).to_numpy() for c in columns])  # [1 + controls, n, seeds]
-    chance = float(part["chance"].iloc[0])
+    wide = part.pivot_table(index="study_id", columns="seed", values=columns).dropna()
+    return np.stack([wide[c].reindex(columns=seeds).to_numpy() for c in columns]), controls, len(seeds)
+
+
+def _point_gain(values: np.ndarray, chance: float) -> float:
     means = values.mean(axis=(1, 2))
-    drawn = _resampled(values, resamples, seed)  # [1 + controls, resamples]
-    floor = np.maximum(chance, drawn[1:].max(axis=0, initial=0.0))
+    return float(means[0] - max(chance, means[1:].max(initial=0.0)))
+
+
+def _drawn_gain(values: np.ndarray, chance: float, resamples: int, seed: int) -> np.ndarray:
+    drawn = _resampled(values, resamples, seed)
+    return drawn[0] - np.maximum(chance, drawn[1:].max(axis=0, initial=0.0))
+
+
+def _gain(part: pd.DataFrame, resamples: int, seed: int) -> dict[str, object]:
+    values, controls, seeds = _stacked(part)
+    chance, number = float(part["chance"].iloc[0]), values.shape[1]
+    means = values.mean(axis=(1, 2))
     best = int(means[1:].argmax()) if controls else -1
     blind, name = (means[1 + best], controls[best]) if controls and means[1 + best] > chance else (chance, "chance")
-    low, high = np.percentile(drawn[0], [2.5, 97.5])
-    gain_low, gain_high = np.percentile(drawn[0] - floor, [2.5, 97.5])
+    low = high = gain_low = gain_high = np.nan
+    if number >= FEWEST:
+        low, high = np.percentile(_resampled(values, resamples, seed)[0], [2.5, 97.5])
+        gain_low, gain_high = np.percentile(_drawn_gain(values, chance, resamples, seed), [2.5, 97.5])
     return {
-        "accuracy": means[0], "ci_low": low, "ci_high": high, "chance": chance, "n": len(wide), "seeds": len(seeds),
-        "ties": int(part["tie"].sum()), **dict(zip(controls, means[1:], strict=True)), "best_blind": name, "blind": blind,
+        "accuracy": means[0], "ci_low": low, "ci_high": high, "chance": chance, "n": number, "seeds": seeds,
+        "ties": part["tie"].sum() / seeds, **dict(zip(controls, means[1:], strict=True)),
+        "mean_image_bias": abs(float(part["mean image"].mean()) - chance), "best_blind": name, "blind": blind,
         "image_gain": means[0] - blind, "gain_low": gain_low, "gain_high": gain_high,
     }  # fmt: skip
 
 
 def _resampled(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Means of [columns, n, seeds] over resampled studies and, where there are two or more, resampled seeds: [columns, draws]."""
+    """Means of [columns, n, seeds] over resampled studies and, where there are two or more, resampled seeds: [columns, draws].
+
+    S seeds drawn with replacement spread by a factor (S - 1) / S too little, which is put back.
+    """
     number = values.shape[2]
     studies = bootstrap_weights(np.arange(values.shape[1]), resamples, seed)  # [resamples, n]
     per_seed = np.einsum("cns,rn->crs", values, studies) / studies.sum(axis=1)[:, None]
     if number == 1:
         return per_seed[..., 0]
     draws = generator(seed, "seeds").multinomial(number, np.full(number, 1 / number), size=resamples) / number
-    return np.einsum("crs,rs->cr", per_seed, draws)
+    mean = per_seed.mean(axis=2)
+    return mean + (np.einsum("crs,rs->cr", per_seed, draws) - mean) * np.sqrt(number / (number - 1))

@@ -120,16 +120,3 @@ def holm(p_values: np.ndarray) -> np.ndarray:
     steps = p[order] * (len(order) - np.arange(len(order)))
     adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
     return adjusted
-
-
-def sign_flip_test(differences: np.ndarray, resamples: int = 10000, seed: int = 0) -> float:
-    """Two-sided p-value of a mean paired difference: how often random signs of the differences give one as far from 0.
-
-    differences: [n], one per study. NaN without a study; 1 when all are 0.
-    """
-    values = np.asarray(differences, dtype=float)
-    if not len(values):
-        return float("nan")
-    signs = generator(seed, "signs").choice((-1.0, 1.0), size=(resamples, len(values)))
-    drawn = np.abs(signs @ values)
-    return float((1 + (drawn >= abs(values.sum()) - 1e-12).sum()) / (1 + resamples))

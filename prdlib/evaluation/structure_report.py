@@ -9,51 +9,59 @@ import numpy as np
 import pandas as pd
 
 from prdlib.data.batches import EvaluationData
-from prdlib.evaluation.adapters import DualEncoder
+from prdlib.evaluation.adapters import AdapterError, DualEncoder
 from prdlib.evaluation.benchmark_set import BenchmarkSet, make_benchmark_set
-from prdlib.evaluation.image_gain import gain_table, structure_benchmark
+from prdlib.evaluation.image_gain import gain_differences, gain_table, structure_benchmark
 from prdlib.evaluation.paraphrases import paraphrase_table
-from prdlib.evaluation.statistics import holm, mean_interval, sign_flip_test
 from prdlib.evaluation.text_only import text_only_table
 from prdlib.evaluation.twins import make_twins, twin_outcomes, twin_table
+from prdlib.models import PRDConfig
 from prdlib.text import FAMILIES, ZERO_SHOT_KINDS
 
-MOST_TRAINING = 400  # training reports that the blind constants and the text-only models learn from
+LEARN_TEXT = 1500  # training reports that the text-only models learn from
+LEARN_CONSTANT = 600  # of them, those whose copies every model encodes to learn its blind constants
 
 
 @dataclass(frozen=True)
 class StructureReport:
-    """gains: one row per model and test (see ``gain_table``), with the text-only models beside it and ``trained_on``: whether the
-    test's edits were in training ('yes', 'no', 'partly'; '' unknown); twins: scores of counterfactual twins (empty without a
-    phantom); paraphrases; differences: image gain of each model minus the baseline's, paired, Holm-corrected; outcomes: one row
-    per model, seed, test and study; benchmark: the set of copies."""
+    """gains: one row per model and test (see ``gain_table``), with the text-only models beside it, ``trained_on`` (were the
+    test's edits in training: 'yes', 'no', 'partly', '' unknown), ``studies`` of the split, ``learnt_from`` (training studies
+    behind the constant; below 8 there is none). families: seen and unseen edits apart. twins: scores of counterfactual twins
+    (empty without a phantom). differences: image gain minus the baseline's, paired, Holm-corrected. outcomes: one row per model, seed,
+    test and study. benchmark: the set of copies."""
 
     gains: pd.DataFrame
     twins: pd.DataFrame
     paraphrases: pd.DataFrame
     differences: pd.DataFrame
+    families: pd.DataFrame
     outcomes: pd.DataFrame
     benchmark: BenchmarkSet
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables that a reader wants, by name."""
         return {
-            "image_gain": self.gains,
-            "gain_differences": self.differences,
-            "twins": self.twins,
-            "paraphrases": self.paraphrases,
-        }
+            "image_gain": self.gains, "gain_families": self.families, "gain_differences": self.differences,
+            "twins": self.twins, "paraphrases": self.paraphrases,
+        }  # fmt: skip
 
 
-def training_set(train: EvaluationData, benchmark: BenchmarkSet) -> BenchmarkSet:
-    """Copies of the first MOST_TRAINING training reports by the edits of ``benchmark``: what blind controls learn from."""
+def training_set(train: EvaluationData, benchmark: BenchmarkSet, most: int = LEARN_TEXT) -> BenchmarkSet:
+    """Copies of the first ``most`` training reports by the edits of ``benchmark``: what blind controls learn from."""
     return make_benchmark_set(
-        train.tagged[:MOST_TRAINING],
-        train.study_ids[:MOST_TRAINING],
-        benchmark.kinds,
-        benchmark.seed + 1,
-        benchmark.source,
+        train.tagged[:most], train.study_ids[:most], benchmark.kinds, benchmark.seed + 1, benchmark.source
     )
+
+
+def check_sizes(models: Mapping[tuple[str, int], DualEncoder], size: int, word_limit: int) -> None:
+    """Raise AdapterError for a checkpoint of ours that was trained on images or reports of another size."""
+    for (name, _), model in models.items():
+        config = getattr(getattr(model, "model", None), "config", None)
+        if isinstance(config, PRDConfig) and (config.image_size, config.word_limit) != (size, word_limit):
+            raise AdapterError(
+                f"{name} was trained on {config.image_size} px and {config.word_limit} words, these data have {size} px and "
+                f"{word_limit} words: give the --profile (and --set) of its run."
+            )
 
 
 def structure_report(
@@ -70,7 +78,7 @@ def structure_report(
 ) -> StructureReport:
     """Score ``models``, (name, training seed) -> model, on the test split.
 
-    train: training reports, of which the first MOST_TRAINING teach the blind controls. blind_image: uint8 [S, S], the mean
+    train: training reports, which teach the blind controls (LEARN_TEXT, LEARN_CONSTANT). blind_image: uint8 [S, S], the mean
     training image. source: name of the collection; 'phantom' adds the twins. word_limit: as the studies were prepared.
     trained_on: name -> edits that its training used. benchmark: a frozen set of the test studies (None: drawn with ``seed``).
     """
@@ -79,12 +87,14 @@ def structure_report(
     place = {study: i for i, study in enumerate(test.study_ids)}
     rows = np.array([place[study] for study in benchmark.study_ids])
     images, groups = test.images[rows], test.groups[rows]
+    check_sizes(models, images.shape[-1], word_limit)
     training = training_set(train, benchmark)
+    learning = training_set(train, benchmark, LEARN_CONSTANT)
     twins = make_twins(benchmark.study_ids, images.shape[-1], word_limit) if source == "phantom" else None
     outcomes, paired, reworded = [], [], []
     for (name, training_seed), model in models.items():
         facts = {"model": name, "seed": training_seed}
-        part = structure_benchmark(model, images, benchmark, groups, blind_image, training, seed)
+        part = structure_benchmark(model, images, benchmark, groups, blind_image, learning, seed)
         outcomes.append(part.assign(**facts))
         reworded.append(paraphrase_table(model, images, benchmark, resamples).assign(**facts))
         if twins is not None:
@@ -95,12 +105,15 @@ def structure_report(
         text_only_table(benchmark, training).drop(columns=["n", "chance"]), on=["test", "family"], how="left"
     )
     gains.insert(3, "trained_on", [_trained_on(row, benchmark, trained_on or {}) for row in gains.to_dict("records")])
+    gains["studies"] = len(benchmark.study_ids)
+    gains["learnt_from"] = [len(learning.applicable(*kinds_of_test(t))) for t in gains["test"]]
     pairs = _by_model(pd.concat(paired), lambda part: twin_table(part, resamples)) if paired else pd.DataFrame()
     return StructureReport(
         gains,
         pairs,
         pd.concat(reworded, ignore_index=True),
         gain_differences(table, resamples=resamples),
+        seen_and_unseen(gains),
         table,
         benchmark,
     )
@@ -131,31 +144,21 @@ def trained_on(models: Mapping[tuple[str, int], DualEncoder]) -> dict[str, Seque
     return found
 
 
+def seen_and_unseen(gains: pd.DataFrame) -> pd.DataFrame:
+    """Tests whose edits were in training apart from those that were not: model, family, trained_on, tests (with an interval),
+    above_0 (tests whose interval of image gain lies above 0), median_accuracy, median_blind, median_gain."""
+    known = gains[gains["gain_low"].notna()]
+    grouped = known.assign(above=known["gain_low"] > 0).groupby(["model", "family", "trained_on"], sort=False)
+    table = grouped.agg(
+        tests=("test", "size"), above_0=("above", "sum"), median_accuracy=("accuracy", "median"),
+        median_blind=("blind", "median"), median_gain=("image_gain", "median"),
+    )  # fmt: skip
+    return table.reset_index()
+
+
 def kinds_of_test(name: str) -> tuple[str, ...]:
     """The edits of a test by its name."""
     return {"5 options": ZERO_SHOT_KINDS, "10 options": FAMILIES["word_order"]}.get(name, (name,))
-
-
-def gain_differences(outcomes: pd.DataFrame, baseline: str | None = None, resamples: int = 1000) -> pd.DataFrame:
-    """What each model's image adds beyond the baseline's, per test, on the same studies.
-
-    The quantity of a study is correct(with image) - correct(mean image), seeds averaged. p: a two-sided sign-flip test over
-    studies; p_holm: corrected for all rows of the table. baseline: a model's name (default: the first).
-    Columns: test, family, model, minus, value, ci_low, ci_high, n, p, p_holm.
-    """
-    names = list(dict.fromkeys(outcomes["model"]))
-    baseline = baseline or names[0]
-    added = outcomes.assign(added=outcomes["correct"] - outcomes["mean image"])
-    rows = []
-    for (test, family), part in added.groupby(["test", "family"], sort=False):
-        wide = part.pivot_table(index="study_id", columns="model", values="added", sort=False)
-        for name in (n for n in names if n != baseline and n in wide and baseline in wide):
-            difference = (wide[name] - wide[baseline]).dropna().to_numpy()
-            value, low, high = mean_interval(difference, None, resamples)
-            rows.append({"test": test, "family": family, "model": name, "minus": baseline, "value": value, "ci_low": low,
-                         "ci_high": high, "n": len(difference), "p": sign_flip_test(difference)})  # fmt: skip
-    table = pd.DataFrame(rows)
-    return table.assign(p_holm=holm(table["p"].to_numpy())) if len(table) else table
 
 
 def failures(
@@ -166,14 +169,21 @@ def failures(
     Columns: row (of the test split), study_id, test, original, copy (words), margin (score of the original - score of the copy).
     """
     wrong = outcomes[(outcomes["model"] == model) & (outcomes["family"] == "clinical") & (outcomes["margin"] < 0)]
-    worst = wrong.sort_values("margin").drop_duplicates("test").drop_duplicates("study_id").head(number)
+    chosen: dict[str, object] = {}  # test -> its worst study, each study once
+    for row in wrong.sort_values("margin").itertuples():
+        if (
+            len(chosen) < number
+            and row.test not in chosen
+            and row.study_id not in {c.study_id for c in chosen.values()}
+        ):
+            chosen[row.test] = row
     place = {study: i for i, study in enumerate(benchmark.study_ids)}
     rows = {study: i for i, study in enumerate(test.study_ids)}
     return pd.DataFrame(
         [
             {"row": rows[w.study_id], "study_id": w.study_id, "test": w.test, "original": benchmark.originals[place[w.study_id]],
              "copy": benchmark.copies[w.test][place[w.study_id]], "margin": w.margin}
-            for w in worst.itertuples()
+            for w in chosen.values()
         ],
         columns=["row", "study_id", "test", "original", "copy", "margin"],
     )  # fmt: skip

@@ -65,7 +65,9 @@ def article_of(word: str) -> str:
     """'a' or 'an' before ``word``, by its first sound."""
     if word[:1].isdigit():
         return "an" if word.startswith("8") or word.split(".")[0] in ("11", "18") else "a"
-    return "an" if word[:1] in "aeio" or (word.startswith("un") and not word.startswith("uni")) else "a"
+    if word.startswith(("uni", "us", "ut", "eu", "one")):  # a unilateral, a one
+        return "a"
+    return "an" if word[:1] in "aeiou" else "a"
 
 
 def pick(options: Sequence[Option], rng: np.random.Generator) -> Option | None:

@@ -73,8 +73,10 @@ def _could_be(report: TaggedReport, group: Sequence[Mention], candidate: str) ->
     if candidate not in raw["outside_the_lung"]:
         if before & set(raw["not_diffuse"]) or {"clear", *raw["no_failure"]} & set(words):
             return False
-        text = " ".join(words)
-        return not any(phrase in text for phrase in raw["all_clear"])
+        return not any(
+            find_phrase(words, phrase.split(), part.start, part.stop) >= 0
+            for part in sentences(report) for phrase in raw["all_clear"]
+        )  # fmt: skip
     return True
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 
@@ -141,7 +142,7 @@ def _graded(report: TaggedReport, i: int) -> bool:
 
 
 def _number(word: str) -> bool:
-    return word.replace(".", "", 1).isdigit()
+    return re.fullmatch(r"[0-9]+(\.[0-9]+)?", word) is not None
 
 
 def _scaled(word: str, factor: float) -> str:

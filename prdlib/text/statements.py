@@ -159,7 +159,8 @@ def _left(report: TaggedReport, head: int, stop: int) -> int:
         word, name = report.words[i - 1], report.tags[i - 1]
         apart = report.offsets and report.text[report.offsets[i - 1][1] : report.offsets[i][0]].strip(" -/")
         ranged = word == "to" and i - 2 >= stop and report.words[i - 2] in ("mild", "moderate", "small", "minimal")
-        if apart or (not ranged and (word in NOT_MODIFIERS or not name.startswith(MODIFIER_TAGS))):
+        graded = any(word in table for table in rules().raw["grades"].values())  # the tagger takes 'marked' for a verb
+        if apart or not (ranged or graded or (word not in NOT_MODIFIERS and name.startswith(MODIFIER_TAGS))):
             break
         i -= 1
     return i

@@ -13,7 +13,6 @@ from prdlib.evaluation.statistics import (
     holm,
     mean_interval,
     seed_interval,
-    sign_flip_test,
 )
 
 
@@ -89,12 +88,3 @@ def test_holm_by_hand():
     assert adjusted[:3] == pytest.approx([0.03, 0.06, 0.06])
     assert np.isnan(adjusted[3])
     assert holm(np.array([0.9, 0.8])).max() <= 1
-
-
-def test_sign_flips_keep_their_level_and_find_a_difference():
-    rng = np.random.default_rng(0)
-    null = [sign_flip_test(rng.choice([-1.0, 0.0, 1.0], 40), 500, seed) for seed in range(200)]
-    assert np.mean(np.array(null) <= 0.05) <= 0.10
-    assert sign_flip_test(np.ones(20)) < 0.001
-    assert sign_flip_test(np.zeros(20)) == 1
-    assert np.isnan(sign_flip_test(np.array([])))

@@ -5,10 +5,11 @@ import pandas as pd
 import pytest
 
 from prdlib.data.batches import EvaluationData
-from prdlib.evaluation.adapters import PRDAdapter
+from prdlib.evaluation.adapters import AdapterError, PRDAdapter
 from prdlib.evaluation.benchmark_set import make_benchmark_set
 from prdlib.evaluation.embeddings import mean_image
-from prdlib.evaluation.structure_report import failures, gain_differences, structure_report, trained_on
+from prdlib.evaluation.image_gain import gain_differences
+from prdlib.evaluation.structure_report import failures, structure_report, trained_on
 from prdlib.models import build_model
 
 
@@ -42,7 +43,7 @@ def test_one_row_a_model_and_test_with_controls_and_text_models(report):
     assert gains.loc[("prd", "shuffle_trigrams"), "trained_on"] == "yes"
     assert gains.loc[("prd", "swap_laterality"), "trained_on"] == "no"
     assert set(gains.loc["clip", "trained_on"]) == {"no"}
-    assert set(found.tables()) == {"image_gain", "gain_differences", "twins", "paraphrases"}
+    assert set(found.tables()) == {"image_gain", "gain_families", "gain_differences", "twins", "paraphrases"}
     assert set(found.twins["model"]) == {"clip", "prd"}
     assert len(found.paraphrases) == 4
 
@@ -67,15 +68,33 @@ def test_failures_are_false_copies_that_score_higher(report):
         assert row.original == train.words[row.row] != row.copy
 
 
-def test_differences_are_paired_and_corrected():
-    ids = [f"s{i}" for i in range(40)]
-    base = pd.DataFrame({"test": "t", "family": "clinical", "study_id": ids, "mean image": 0.0, "seed": 0})
-    table = pd.concat(
-        [base.assign(model="a", correct=0.0), base.assign(model="b", correct=1.0), base.assign(model="c", correct=0.0)]
-    )
-    found = gain_differences(table, resamples=200).set_index("model")
-    assert found.loc["b", "value"] == 1
-    assert found.loc["b", "p_holm"] < 0.01
+def outcomes_of(**right):
+    """40 studies; each model: (correct with the image, correct with the mean image)."""
+    ids = [f"s{i:02d}" for i in range(40)]
+    base = pd.DataFrame({"test": "t", "family": "clinical", "study_id": ids, "chance": 0.5, "seed": 0, "tie": 0.0})
+    parts = []
+    for name, (seen, blind) in right.items():
+        unseen = {"correct": seen, "mean image": blind, "mean image inverted": 1.0 - blind, "other image": 0.5}
+        parts.append(base.assign(model=name, **unseen))
+    return pd.concat(parts)
+
+
+def test_differences_are_of_image_gain_and_corrected():
+    found = gain_differences(outcomes_of(a=(0.5, 0.5), b=(1.0, 0.5), c=(0.5, 0.5)), resamples=200).set_index("model")
+    assert found.loc["b", "value"] == pytest.approx(0.5)
+    assert found.loc["b", "p_holm"] < 0.05
     assert found.loc["c", "value"] == 0
     assert found.loc["c", "p_holm"] == 1
     assert (found["minus"] == "a").all()
+
+
+def test_an_inverted_prior_makes_no_difference():
+    """Right with any image, wrong with the mean image: no sight, and no gain over the baseline."""
+    found = gain_differences(outcomes_of(a=(0.5, 0.5), b=(1.0, 0.0)), resamples=200)
+    assert found.loc[0, "value"] == 0
+
+
+def test_a_checkpoint_of_another_size_is_refused(report, tiny_config):
+    found, train, models = report
+    with pytest.raises(AdapterError, match="trained on 32 px and 40 words, these data have 32 px and 50 words"):
+        structure_report(models, train, train, train.images[0], "phantom", 50, benchmark=found.benchmark)

@@ -26,6 +26,7 @@ def edit(text, name, seed=0):
          "small right effusion impression of right effusion"),
         ("swap_zone", "Nodule in the left upper lobe.", "nodule in the left lower lobe"),
         ("swap_zone", "Right basilar opacity.", "right apical opacity"),
+        ("swap_zone", "There is a lower lobe opacity.", "there is an upper lobe opacity"),
         ("change_severity", "Mild cardiomegaly. Stable mild cardiomegaly.", "severe cardiomegaly stable severe cardiomegaly"),
         ("change_severity", "There is a mild to moderate effusion.", "there is a moderate to severe effusion"),
         ("change_severity", "Mild to moderate cardiomegaly.", "moderate to severe cardiomegaly"),
@@ -87,6 +88,7 @@ def test_a_measurement_changes_everywhere_and_keeps_its_form():
         ("omit_finding", "Interval removal of the catheter."),
         ("change_temporal", "Catheter is unchanged."),
         ("change_measurement", "Two views. T12 fracture of the 7th rib."),
+        ("change_measurement", "An area of ² cm and 3² cm."),
         ("replace_finding", "Heart size is normal."),
     ],
 )
@@ -94,9 +96,15 @@ def test_where_it_would_say_the_same_or_contradict_it_does_not_apply(name, text)
     assert {edit(text, name, seed) for seed in range(10)} == {None}
 
 
-@pytest.mark.parametrize("word", ["effusion", "unilateral", "nodule", "infiltrate", "unusual"])
-def test_articles(word):
-    assert article_of(word) == ("an" if word in ("effusion", "infiltrate", "unusual") else "a")
+@pytest.mark.parametrize(
+    ("article", "words"),
+    [
+        ("an", "effusion infiltrate upper ulcer unusual 8 11 18 8.5 opacity"),
+        ("a", "unilateral nodule useful one 1 10 large"),
+    ],
+)
+def test_articles(article, words):
+    assert {article_of(word) for word in words.split()} == {article}
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 import pytest
 
 from prdlib.text import tag
-from prdlib.text.statements import mentions, sentences
+from prdlib.text.statements import mentions, rules, sentences
 
 
 def read(text):
@@ -64,3 +64,21 @@ def test_two_sides_of_one_finding_are_both_seen():
 def test_nothing_crosses_a_comma():
     report, found = read("Small, left effusion.")
     assert words(report, found[0].grade) == []
+
+
+def test_every_word_of_the_rules_is_a_word():
+    """YAML takes on, no, off and yes for booleans."""
+
+    def leaves(value):
+        if isinstance(value, dict):
+            return [leaf for k, v in value.items() for leaf in (*leaves(k), *leaves(v))]
+        return [leaf for v in value for leaf in leaves(v)] if isinstance(value, list) else [value]
+
+    words = leaves({k: v for k, v in rules().raw.items() if k != "findings"})
+    assert all(isinstance(word, str) for word in words), [w for w in words if not isinstance(w, str)]
+    assert read("Pacemaker on the left.")[1][0].side
+
+
+def test_a_grade_that_the_tagger_takes_for_a_verb_is_a_grade():
+    report, found = read("Stable marked cardiomegaly.")
+    assert words(report, found[0].grade) == ["marked"]
