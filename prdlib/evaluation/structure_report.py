@@ -24,11 +24,15 @@ LEARN_CONSTANT = 600  # of them, those whose copies every model encodes to learn
 
 @dataclass(frozen=True)
 class StructureReport:
-    """gains: one row per model and test (see ``gain_table``), with the text-only models beside it, ``trained_on`` (were the
-    test's edits in training: 'yes', 'no', 'partly', '' unknown), ``studies`` of the split, ``learnt_from`` (training studies
-    behind the constant; below 8 there is none). families: seen and unseen edits apart. twins: scores of counterfactual twins
-    (empty without a phantom). differences: image gain minus the baseline's, paired, Holm-corrected. outcomes: one row per model, seed,
-    test and study. benchmark: the set of copies."""
+    """Tables of several models on one split.
+
+    gains: one row per model and test (see ``gain_table``), with the text-only models beside it, ``trained_on`` (were the test's
+        edits in training: 'yes', 'no', 'partly', '' unknown), ``studies`` of the split, ``learnt_from`` (training studies behind
+        the constant; below 8 there is none).
+    families: seen and unseen edits apart. twins: scores of counterfactual twins (empty without a phantom).
+    paraphrases: see ``paraphrase_table``. differences: image gain minus the baseline's, paired, Holm-corrected.
+    outcomes: one row per model, seed, test and study. benchmark: the set of copies.
+    """
 
     gains: pd.DataFrame
     twins: pd.DataFrame
