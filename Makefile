@@ -28,7 +28,7 @@ quick: $(STAMP)
 nbval: $(STAMP)
 	$(PY) -m pytest -q --nbval --nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 300 \
 	  -p no:cacheprovider --rootdir . -c tests/notebooks/nbval.ini notebooks
-	$(PY) -m pytest -q -p no:cacheprovider tests/notebooks/numbers.py
+	$(PY) -m pytest -q -p no:cacheprovider tests/notebooks/check_numbers.py
 
 lab: $(STAMP)
 	$(VENV)/bin/jupyter lab notebooks
