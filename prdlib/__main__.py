@@ -142,9 +142,15 @@ def _pretrain(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from prdlib.evaluation.adapters import PRDAdapter, load_model
-    from prdlib.evaluation.benchmark_set import load_benchmark_set
-    from prdlib.evaluation.structure_report import trained_on
+    from prdlib.evaluation.adapters import PRDAdapter, load_model, reports_of
+    from prdlib.evaluation.benchmark_set import (
+        benchmark_header,
+        benchmark_split,
+        load_benchmark_set,
+        make_benchmark_set,
+    )
+    from prdlib.evaluation.embeddings import mean_image
+    from prdlib.evaluation.structure_report import structure_report, trained_on
     from prdlib.notebook import open_run
 
     if len(set(options.models)) < len(options.models):
@@ -153,15 +159,32 @@ def _evaluate(options: argparse.Namespace) -> int:
     run = open_run(options.profile, settings_of(options.set), data=options.data)
     if not models:
         models = {(m, s): PRDAdapter(run.trained(m, s).model) for s in run.config.seeds for m in run.config.methods}
-    test = run.split("test")
-    frozen = load_benchmark_set(options.benchmark, test.tagged, test.study_ids) if options.benchmark else None
-    report = run.structure(models, trained_on(models), frozen)
+    data, train = run.config.data, run.split("train")
+    part = run.split(benchmark_split(options.benchmark) if options.benchmark else "test")
+    if options.benchmark:
+        frozen = load_benchmark_set(options.benchmark, part.tagged, part.study_ids)
+    else:
+        frozen = make_benchmark_set(part.tagged, part.study_ids, source=data.name)
+    texts = reports_of([frozen])
+    for (name, _), model in models.items():
+        cut = model.cut(texts) if hasattr(model, "cut") else 0
+        if cut:
+            print(f"{name}: {cut} of {len(texts)} texts are longer than the model's context and were cut")
+    report = structure_report(
+        models, part, train, mean_image(train.images), data.name, data.word_limit, trained_on(models),
+        run.config.evaluation.bootstrap, frozen,
+    )  # fmt: skip
     for name, table in report.tables().items():
         if len(table):
             print(f"\n{name.replace('_', ' ')}\n{table.round(3).to_string(index=False)}")
             if options.output:
                 write_atomic(Path(options.output) / f"{name}.csv", table.to_csv(index=False))
-    print(f"\nbenchmark set {report.benchmark.hash}, {len(report.benchmark.study_ids)} studies")
+    number = len(frozen.study_ids)
+    if number < frozen.of:
+        whole = benchmark_header(options.benchmark)["hash"]
+        print(f"\nbenchmark set {frozen.hash}, {number} of {frozen.of} studies of the set, file hash {whole}")
+    else:
+        print(f"\nbenchmark set {frozen.hash}, {number} studies")
     return 0
 
 
@@ -175,7 +198,7 @@ def _benchmark_set(options: argparse.Namespace) -> int:
 
     run = open_run(options.profile, settings_of(options.set), data=options.data)
     part, train = run.split(options.split), run.split("train")
-    made = make_benchmark_set(part.tagged, part.study_ids, seed=options.seed, source=run.config.data.name)
+    made = make_benchmark_set(part.tagged, part.study_ids, (), options.seed, run.config.data.name, options.split)
     path = made.save(options.file)
     print(f"{_relative(path)}: {len(made.study_ids)} studies, {len(made.kinds)} kinds, hash {made.hash}")
     print(pd.DataFrame({"applies to": {k: len(made.applicable(k)) for k in made.kinds}}).to_string())

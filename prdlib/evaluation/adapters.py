@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -21,6 +23,8 @@ from prdlib.evaluation.benchmark_set import BenchmarkSet
 from prdlib.images import encode_png
 from prdlib.models import PRDModel, WeightsError
 from prdlib.repro import write_atomic
+
+NO_LIMIT = 1 << 20  # tokens of a text, for a model that says none
 
 
 class AdapterError(ValueError):
@@ -58,7 +62,12 @@ class PRDAdapter:
 
 class TransformersCLIP:
     """A CLIP-like model of transformers (CLIP, SigLIP, ...): a folder of ``save_pretrained`` with model and processor, or a hub
-    name while online. Weights of pickle form and remote code are not loaded. Grey images are shown as three equal channels."""
+    name while online. Weights of pickle form and remote code are not loaded. Grey images are shown as three equal channels.
+
+    context: tokens of the longest text, longer ones are cut. fixed_length: whether every text is padded to it without a mask, as
+    SigLIP was trained (it reads the last token); otherwise texts are padded to the longest of their batch, with a mask.
+    Raises AdapterError for what is not such a model.
+    """
 
     def __init__(self, folder_or_name: str, device: str | None = None) -> None:
         from transformers import AutoModel, AutoProcessor
@@ -66,15 +75,22 @@ class TransformersCLIP:
         try:
             self.processor = AutoProcessor.from_pretrained(folder_or_name, trust_remote_code=False)
             self.model = AutoModel.from_pretrained(folder_or_name, trust_remote_code=False, use_safetensors=True)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # of transformers, tokenizers or safetensors: each has its own
             raise AdapterError(
                 f"No CLIP-like model at {folder_or_name!r}: give a folder with config, processor and model.safetensors, or a hub "
-                f"name while online ({str(error).splitlines()[0][:120]})."
+                f"name while online ({_first_line(error)})."
             ) from error
         if not hasattr(self.model, "get_image_features") or not hasattr(self.model, "get_text_features"):
             raise AdapterError(
                 f"{type(self.model).__name__} at {folder_or_name!r} has no image and text features: not CLIP-like."
             )
+        if not hasattr(self.processor, "image_processor") or not hasattr(self.processor, "tokenizer"):
+            raise AdapterError(
+                f"The processor at {folder_or_name!r} lacks images or texts: save the model's whole processor there."
+            )
+        self.fixed_length = str(self.model.config.model_type).startswith("siglip")
+        positions = getattr(self.model.config.get_text_config(), "max_position_embeddings", None)
+        self.context = min(self.processor.tokenizer.model_max_length, positions or NO_LIMIT)
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device).eval()
 
@@ -86,9 +102,20 @@ class TransformersCLIP:
 
     @torch.inference_mode()
     def encode_reports(self, reports: Sequence[str]) -> Tensor:
-        tokenizer = self.processor.tokenizer
-        batch = tokenizer(list(reports), padding=True, truncation=True, return_tensors="pt").to(self.device)
-        return _unit(self.model.get_text_features(**batch))
+        batch = self.processor.tokenizer(
+            list(reports),
+            padding="max_length" if self.fixed_length else True,
+            truncation=True,
+            max_length=self.context,
+            return_attention_mask=not self.fixed_length,
+            return_tensors="pt",
+        )
+        return _unit(self.model.get_text_features(**batch.to(self.device)))
+
+    def cut(self, reports: Sequence[str]) -> int:
+        """How many reports are longer than the context."""
+        tokens = self.processor.tokenizer(list(reports), verbose=False).input_ids
+        return sum(len(row) > self.context for row in tokens)
 
 
 class OpenCLIP:
@@ -103,8 +130,16 @@ class OpenCLIP:
             raise AdapterError(f"No weights file at {weights!r}: download it first; nothing is fetched at run time.")
         if architecture not in open_clip.list_models():
             raise AdapterError(f"open_clip knows no architecture {architecture!r}: see open_clip.list_models().")
-        self.model, _, self.transform = open_clip.create_model_and_transforms(architecture, pretrained=weights or None)
-        self.tokenizer = open_clip.get_tokenizer(architecture)
+        try:
+            self.model, _, self.transform = open_clip.create_model_and_transforms(
+                architecture, pretrained=weights or None
+            )
+            self.tokenizer = open_clip.get_tokenizer(architecture)
+        except Exception as error:  # of torch, pickle, safetensors or open_clip: each has its own
+            raise AdapterError(
+                f"open_clip cannot make {architecture!r} with the weights {weights!r}: give this architecture's weights "
+                f"({_first_line(error)})."
+            ) from error
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device).eval()
 
@@ -118,6 +153,15 @@ class OpenCLIP:
     @torch.inference_mode()
     def encode_reports(self, reports: Sequence[str]) -> Tensor:
         return _unit(self.model.encode_text(self.tokenizer(list(reports)).to(self.device)))
+
+    def cut(self, reports: Sequence[str]) -> int:
+        """How many reports are longer than the context."""
+        inner = getattr(self.tokenizer, "tokenizer", None)  # of transformers; open_clip's own adds a start and an end
+        if inner is not None:
+            lengths = [len(row) for row in inner(list(reports), verbose=False).input_ids]
+        else:
+            lengths = [len(self.tokenizer.encode(report)) + 2 for report in reports]
+        return sum(length > self.tokenizer.context_length for length in lengths)
 
 
 class StoredEmbeddings:
@@ -133,10 +177,14 @@ class StoredEmbeddings:
         if not path.is_file():
             raise AdapterError(f"No embeddings at {str(path)!r}: give an .npz file.")
         try:
+            with zipfile.ZipFile(path):  # not a renamed .npy
+                pass
             with np.load(path, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
-        except (OSError, ValueError) as error:
-            raise AdapterError(f"{path.name} is not an .npz file of plain arrays ({type(error).__name__}).") from error
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            raise AdapterError(
+                f"{path.name} is not an .npz file of plain arrays: write it with numpy.savez ({type(error).__name__})."
+            ) from error
         self.name, self.tables = path.name, {}
         for kind in ("image", "report"):
             keys, embeds = (arrays.get(f"{kind}_{part}") for part in ("keys", "embeds"))
@@ -144,7 +192,14 @@ class StoredEmbeddings:
                 raise AdapterError(
                     f"{path.name} lacks {kind}_keys or {kind}_embeds (it has {', '.join(sorted(arrays)) or 'nothing'})."
                 )
-            if embeds.ndim != 2 or len(keys) != len(embeds) or not np.isfinite(embeds).all():
+            if not all(isinstance(array, np.ndarray) for array in (keys, embeds)):
+                raise AdapterError(f"{path.name}: {kind}_keys and {kind}_embeds must be arrays of NumPy.")
+            if keys.ndim != 1 or keys.dtype.kind != "U":
+                raise AdapterError(
+                    f"{path.name}: {kind}_keys must be a list of texts, not {keys.dtype} {list(keys.shape)}."
+                )
+            numbers = embeds.dtype.kind in "fiu"
+            if not numbers or embeds.ndim != 2 or len(keys) != len(embeds) or not np.isfinite(embeds).all():
                 raise AdapterError(
                     f"{path.name}: {kind}_embeds must be finite numbers [{len(keys)}, D], one row a key."
                 )
@@ -180,12 +235,17 @@ def export_inputs(
     pictures = {image_key(image): image for image in images}
     for key, image in pictures.items():
         write_atomic(folder / "images" / f"{key}.png", encode_png(image))
-    texts = {*texts, *(words for part in sets for words in part.originals)}
-    texts |= {words for part in sets for column in part.copies.values() for words in column if words is not None}
-    reports = sorted(" ".join(words) for words in texts)
+    reports = sorted({*reports_of(sets), *(" ".join(words) for words in texts)})
     lines = [json.dumps({"key": report_key(report), "report": report}) for report in reports]
     write_atomic(folder / "reports.jsonl", "\n".join(lines) + "\n")
     return len(pictures) + len(reports)
+
+
+def reports_of(sets: Sequence[BenchmarkSet]) -> list[str]:
+    """Every different report of ``sets``, originals and copies, sorted."""
+    texts = {words for part in sets for words in part.originals}
+    texts |= {words for part in sets for column in part.copies.values() for words in column if words is not None}
+    return sorted(" ".join(words) for words in texts)
 
 
 def image_key(image: np.ndarray) -> str:
@@ -202,6 +262,11 @@ def _unit(features: Any) -> Tensor:
     """Features as L2-normalised float32 on the CPU; newer transformers wrap them in an output with ``pooler_output``."""
     tensor = features if isinstance(features, Tensor) else features.pooler_output
     return normalize(tensor.float(), dim=-1).cpu()
+
+
+def _first_line(error: Exception) -> str:
+    """What an error of another library says, short; its name when it says nothing."""
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]
 
 
 def _ours(path: str) -> DualEncoder:
@@ -232,6 +297,12 @@ def load_model(name: str) -> DualEncoder:
             f"No model at {name!r}: give a folder written by save_pretrained, 'clip:FOLDER', 'open_clip:ARCHITECTURE:WEIGHTS' or "
             "a file of embeddings 'X.npz'."
         )
-    if json.loads(config.read_text()).get("model_type") == "prd":
+    try:
+        facts = json.loads(config.read_text())
+    except ValueError as error:
+        raise WeightsError(f"{str(config)!r} is not valid JSON: write the model again with save_pretrained.") from error
+    if not isinstance(facts, dict):
+        raise WeightsError(f"{str(config)!r} holds no settings of a model: write the model again with save_pretrained.")
+    if facts.get("model_type") == "prd":
         return _ours(name)
     return TransformersCLIP(name)

@@ -1,17 +1,19 @@
 """A frozen set of edited reports, so that two models are compared on the same copies.
 
-A file is JSON lines. The first line is the header (format, version, seed, kinds, hash of the lines that follow); then one line
-per study and kind: study_id, kind, hash of the original report, whether the edit applies, and the copy as *operations* on the
-report's normalised words (runs 'a-b' of positions, or new words from the lexicon). No report text is in it: whoever has the
-collection rebuilds the copies, and a report that is not the one of the file is found out by its hash.
+A file is JSON lines. The first line is the header (format, version, source, split, seed, number of studies, kinds, and a hash of
+all these and of the lines that follow); then one line per study and kind: study_id, kind, hash of the original report, whether
+the edit applies, and the copy as *operations* on the report's normalised words (runs 'a-b' of positions, or new words from the
+lexicon). No report text is in it: whoever has the collection rebuilds the copies, and a report that is not the one of the file
+is found out by its hash.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,9 @@ from typing import Any
 from prdlib.repro import hash_json, write_atomic
 from prdlib.text import PERTURBATIONS, TaggedReport, perturb_reports, rebuild
 
-FORMAT, VERSION = "prdlib-benchmark-set", 1
+FORMAT, VERSION = "prdlib-benchmark-set", 2
+HEADER = {"source": str, "split": str, "seed": int, "studies": int, "kinds": list, "hash": str}  # field -> its type
+LINE = {"study_id", "kind", "original", "applies", "edit"}
 
 
 class BenchmarkError(ValueError):
@@ -31,7 +35,8 @@ class BenchmarkSet:
     """Originals and copies of N studies.
 
     study_ids: N; originals: N word tuples; copies: kind -> N word tuples, None where the edit does not apply; operations: kind ->
-    N operations, likewise; seed: of the draws; source: the studies' name.
+    N operations, likewise; seed: of the draws; source: the studies' name; split: theirs; of: number of studies in the set's file,
+    of which these N are at hand (N for a new set).
     """
 
     study_ids: tuple[str, ...]
@@ -40,6 +45,8 @@ class BenchmarkSet:
     operations: dict[str, tuple[tuple[int | str, ...] | None, ...]]
     seed: int
     source: str
+    split: str
+    of: int
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -50,10 +57,14 @@ class BenchmarkSet:
         """Rows of the studies to which every one of ``kinds`` applies."""
         return [i for i in range(len(self.study_ids)) if all(self.copies[k][i] is not None for k in kinds)]
 
-    @property
+    @cached_property
     def hash(self) -> str:
-        """Of the lines of the file, 16 hexadecimal digits: two sets with the same hash ask the same questions."""
-        return hash_json(list(self._lines()), 16)
+        """Of the file's header and lines, 16 hexadecimal digits: two sets with the same hash ask the same questions."""
+        return _hash(self._header(), list(self._lines()))
+
+    def _header(self) -> dict[str, Any]:
+        return {"format": FORMAT, "version": VERSION, "source": self.source, "split": self.split, "seed": self.seed,
+                "studies": len(self.study_ids), "kinds": list(self.kinds)}  # fmt: skip
 
     def _lines(self) -> Iterable[dict[str, Any]]:
         for i, study_id in enumerate(self.study_ids):
@@ -71,9 +82,7 @@ class BenchmarkSet:
 
     def save(self, path: str | Path) -> Path:
         """Write the set as JSON lines; no report text is in the file."""
-        header = {"format": FORMAT, "version": VERSION, "source": self.source, "seed": self.seed, "studies": len(self.study_ids),
-                  "kinds": list(self.kinds), "hash": self.hash}  # fmt: skip
-        lines = [json.dumps(line) for line in (header, *self._lines())]
+        lines = [json.dumps(line) for line in ({**self._header(), "hash": self.hash}, *self._lines())]
         return write_atomic(path, "\n".join(lines) + "\n")
 
 
@@ -83,11 +92,17 @@ def report_hash(words: Sequence[str]) -> str:
 
 
 def make_benchmark_set(
-    tagged: Sequence[TaggedReport], study_ids: Sequence[str], kinds: Sequence[str] = (), seed: int = 0, source: str = ""
+    tagged: Sequence[TaggedReport],
+    study_ids: Sequence[str],
+    kinds: Sequence[str] = (),
+    seed: int = 0,
+    source: str = "",
+    split: str = "test",
 ) -> BenchmarkSet:
     """Draw one copy of every kind for every study; the same for the same seed, whatever else is in the table.
 
-    kinds: names out of PERTURBATIONS (none: all of them). A copy that equals its original does not apply.
+    kinds: names out of PERTURBATIONS (none: all of them); source, split: what the studies are. A copy that equals its original
+    does not apply.
     """
     kinds = tuple(kinds) or tuple(PERTURBATIONS)
     drawn = perturb_reports(tagged, kinds, seed, 0, study_ids)
@@ -99,11 +114,15 @@ def make_benchmark_set(
         {k: tuple(None if c.is_noop else c.operations for c in column) for k, column in columns.items()},
         seed,
         source,
+        split,
+        len(study_ids),
     )
 
 
 def load_benchmark_set(path: str | Path, tagged: Sequence[TaggedReport], study_ids: Sequence[str]) -> BenchmarkSet:
     """The set of a file for the reports at hand; studies that only one of the two has are left out.
+
+    ``of`` says how many studies the file has.
 
     Raises BenchmarkError for a file that is no benchmark set, was changed, or belongs to other reports.
     """
@@ -115,9 +134,10 @@ def load_benchmark_set(path: str | Path, tagged: Sequence[TaggedReport], study_i
         raise BenchmarkError(f"{path.name} has none of these studies: is it the set of {header['source']!r}?")
     ids = list(dict.fromkeys(line["study_id"] for line in kept))
     reports = {study: tagged[row_of[study]].words for study in ids}
+    hashes = {study: report_hash(words) for study, words in reports.items()}
     operations: dict[str, dict[str, tuple[int | str, ...] | None]] = {kind: {} for kind in header["kinds"]}
     for line in kept:
-        if report_hash(reports[line["study_id"]]) != line["original"]:
+        if hashes[line["study_id"]] != line["original"]:
             raise BenchmarkError(
                 f"{path.name}: the report of {line['study_id']} is not the one that the set was made from: use the same "
                 "version, word limit and settings of the collection."
@@ -128,7 +148,29 @@ def load_benchmark_set(path: str | Path, tagged: Sequence[TaggedReport], study_i
         kind: tuple(None if o is None else rebuild(reports[s], o) for s, o in zip(ids, column, strict=True))
         for kind, column in table.items()
     }
-    return BenchmarkSet(tuple(ids), tuple(reports[s] for s in ids), copies, table, header["seed"], header["source"])
+    return BenchmarkSet(
+        tuple(ids),
+        tuple(reports[s] for s in ids),
+        copies,
+        table,
+        header["seed"],
+        header["source"],
+        header["split"],
+        header["studies"],
+    )
+
+
+def benchmark_header(path: str | Path) -> dict[str, Any]:
+    """The first line of a file, checked against the others: format, version, source, split, seed, studies, kinds, hash.
+
+    Raises BenchmarkError for a file that is no benchmark set or was changed.
+    """
+    return _read(Path(path))[0]
+
+
+def benchmark_split(path: str | Path) -> str:
+    """The split whose studies a file is made of; raises BenchmarkError likewise."""
+    return str(benchmark_header(path)["split"])
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -140,15 +182,35 @@ def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
         raise BenchmarkError(f"{path.name} is not a benchmark set: a line is no JSON, or the file is empty.") from error
     if not isinstance(header, dict) or header.get("format") != FORMAT:
         raise BenchmarkError(f"{path.name} is not a benchmark set: its first line lacks the format {FORMAT!r}.")
-    if header["version"] != VERSION:
+    if header.get("version") != VERSION:
         raise BenchmarkError(
-            f"{path.name} has version {header['version']}, this library reads {VERSION}: write it again."
+            f"{path.name} has version {header.get('version')}, this library reads {VERSION}: write it again."
         )
-    if hash_json(lines, 16) != header["hash"]:
+    wrong = [name for name, kind in HEADER.items() if type(header.get(name)) is not kind]
+    if wrong:
+        raise BenchmarkError(f"{path.name}: its first line has no valid {', '.join(wrong)}: write the set again.")
+    unknown = [kind for kind in header["kinds"] if not isinstance(kind, str) or kind not in PERTURBATIONS]
+    if unknown:
         raise BenchmarkError(
-            f"{path.name} was changed or cut off since it was written: its hash is not {header['hash']}."
+            f"{path.name} has an edit {unknown[0]!r} that this library does not know: use the version that wrote the set."
         )
+    if _hash(header, lines) != header["hash"] or not _complete(header, lines):
+        raise BenchmarkError(f"{path.name} was changed or cut off since it was written: get it, or write it, again.")
     return header, lines
+
+
+def _hash(header: Mapping[str, Any], lines: Sequence[Any]) -> str:
+    return hash_json([{name: value for name, value in header.items() if name != "hash"}, *lines], 16)
+
+
+def _complete(header: Mapping[str, Any], lines: Sequence[Any]) -> bool:
+    """Whether there is one line for every study and kind that the header announces."""
+    if not all(isinstance(line, dict) and line.keys() >= LINE for line in lines):
+        return False
+    asked = [(str(line["study_id"]), str(line["kind"])) for line in lines]
+    studies = {study for study, _ in asked}
+    whole = {(study, kind) for study in studies for kind in header["kinds"]}
+    return len(studies) == header["studies"] and len(asked) == len(whole) and set(asked) == whole
 
 
 def _packed(operations: Sequence[int | str]) -> list[str]:

@@ -1,13 +1,27 @@
 """The frozen set: the same for everybody, without texts, and it notices other reports."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from prdlib import text
 from prdlib.data import phantom
-from prdlib.evaluation.benchmark_set import BenchmarkError, _packed, _unpacked, load_benchmark_set, make_benchmark_set
+from prdlib.evaluation import benchmark_set
+from prdlib.evaluation.benchmark_set import (
+    BenchmarkError,
+    _packed,
+    _unpacked,
+    benchmark_header,
+    benchmark_split,
+    load_benchmark_set,
+    make_benchmark_set,
+    report_hash,
+)
 from prdlib.text import PERTURBATIONS, tag
 
 
@@ -28,7 +42,31 @@ def test_a_set_read_again_is_the_set_that_was_written(reports, tmp_path):
     again = load_benchmark_set(made.save(tmp_path / "set.jsonl"), *reports)
     assert again == made
     assert again.hash == made.hash
-    assert make_benchmark_set(*reports, seed=5, source="phantom").hash != made.hash
+    assert (made.split, made.of) == ("test", len(made.study_ids))
+    assert benchmark_split(tmp_path / "set.jsonl") == "test"
+    assert benchmark_header(tmp_path / "set.jsonl")["hash"] == made.hash
+
+
+def test_the_hash_covers_lines_and_header(reports):
+    made = make_benchmark_set(*reports, seed=4, source="phantom")
+    assert make_benchmark_set(*reports, seed=4, source="phantom").hash == made.hash
+    others = [make_benchmark_set(*reports, seed=5, source="phantom"), make_benchmark_set(*reports, seed=4, source="openi"),
+              make_benchmark_set(*reports, seed=4, source="phantom", split="validation"),
+              make_benchmark_set(*reports, kinds=made.kinds[:-1], seed=4, source="phantom"),
+              replace(made, seed=5)]  # fmt: skip
+    assert len({made.hash, *(other.hash for other in others)}) == 1 + len(others)
+
+
+def test_a_report_is_hashed_once_a_study(reports, tmp_path, monkeypatch):
+    hashed = []
+    monkeypatch.setattr(benchmark_set, "report_hash", lambda words: hashed.append(words) or report_hash(words))
+    made = make_benchmark_set(*reports)
+    assert made.hash == made.hash
+    assert len(hashed) == len(made.study_ids)
+    path = made.save(tmp_path / "set.jsonl")
+    hashed.clear()
+    load_benchmark_set(path, *reports)
+    assert len(hashed) == len(made.study_ids)
 
 
 def test_order_of_the_table_and_missing_studies_do_not_matter(reports, tmp_path):
@@ -37,16 +75,48 @@ def test_order_of_the_table_and_missing_studies_do_not_matter(reports, tmp_path)
     path = made.save(tmp_path / "set.jsonl")
     part = load_benchmark_set(path, tagged[10:][::-1], ids[10:][::-1])
     assert part.study_ids == made.study_ids[10:]
+    assert (len(part.study_ids), part.of) == (30, 40)
+    assert part.hash != made.hash
     assert part.copies["swap_laterality"] == made.copies["swap_laterality"][10:]
 
 
-def test_no_report_text_is_in_the_file(reports, tmp_path):
-    """New words are the edits' own: no line holds two neighbouring words of a report."""
-    tagged, ids = reports
-    lines = make_benchmark_set(tagged, ids, source="x").save(tmp_path / "set.jsonl").read_text().splitlines()[1:]
-    for line in map(json.loads, lines):
-        new = [part[1:] for part in line["edit"] or [] if part.startswith("=")]
-        assert len(new) <= 16
+def leaves(node):
+    """Every word of a YAML file, keys too."""
+    if isinstance(node, dict):
+        node = [*node, *node.values()]
+    if isinstance(node, list):
+        return {word for part in node for word in leaves(part)}
+    return set(str(node).replace("_", " ").split())
+
+
+def new_words(path):
+    lines = [json.loads(line) for line in path.read_text().splitlines()[1:]]
+    return {part[1:] for line in lines for part in line["edit"] or () if part.startswith("=")}
+
+
+def test_no_report_text_is_in_the_file(tmp_path):
+    """New words are the edits' own, so none is a word that only the reports have."""
+    folder = Path(text.__file__).parent
+    known = set.union(*(leaves(yaml.safe_load((folder / f"{n}.yaml").read_text())) for n in ("clinical", "lexicon")))
+    items = [phantom.study(3, i) for i in range(200)]
+    tagged, ids = tag([item.report for item in items]), [item.study_id for item in items]
+    made = make_benchmark_set(tagged, ids, source="phantom")
+    new = new_words(made.save(tmp_path / "set.jsonl"))
+    assert len(new) > 30
+    assert {word for word in new - known if not word.replace(".", "").isdigit()} == set()
+    assert len({word for words in made.originals for word in words} - known) > 30  # that a leak would show
+    spelled = dict(made.operations, swap_laterality=made.originals)
+    leaked = replace(made, operations=spelled).save(tmp_path / "leaked.jsonl")
+    assert new_words(leaked) - known
+
+
+def rehashed(text, drop=None, **changes):
+    """A file whose hash is right and whose content is not."""
+    header, *lines = map(json.loads, text.splitlines())
+    lines = [{name: value for name, value in line.items() if name != drop} for line in lines]
+    header |= changes
+    header["hash"] = benchmark_set._hash(header, lines)
+    return "\n".join(map(json.dumps, [header, *lines]))
 
 
 @pytest.mark.parametrize(
@@ -54,7 +124,17 @@ def test_no_report_text_is_in_the_file(reports, tmp_path):
     [
         (lambda text: text.replace('"applies": true', '"applies": false', 1), "was changed or cut off"),
         (lambda text: "\n".join(text.splitlines()[:-3]), "was changed or cut off"),
-        (lambda text: text.replace('"version": 1', '"version": 9'), "has version 9"),
+        (lambda text: text.replace('"version": 2', '"version": 9'), "has version 9"),
+        (lambda text: text.replace('"version": 2, ', ""), "has version None"),
+        (lambda text: text.replace('"seed": 0, ', ""), "no valid seed"),
+        (lambda text: text.replace('"seed": 0', '"seed": "0"'), "no valid seed"),
+        (lambda text: text.replace('"seed": 0', '"seed": 1'), "was changed or cut off"),
+        (lambda text: text.replace('"split": "test"', '"split": "train"'), "was changed or cut off"),
+        (lambda text: text.replace('"kinds": ["swap_laterality"]', '"kinds": []'), "was changed or cut off"),
+        (lambda text: text.replace('"kinds": ["swap_laterality"]', '"kinds": 3'), "no valid kinds"),
+        (lambda text: text.replace('["swap_laterality"]', '["swap_laterality", "new"]'), "an edit 'new'"),
+        (lambda text: rehashed(text, drop="kind"), "was changed or cut off"),
+        (lambda text: rehashed(text, kinds=[]), "was changed or cut off"),
         (lambda text: "{}\n" + text, "lacks the format"),
         (lambda text: text + "not json", "no JSON"),
         (lambda text: "", "the file is empty"),
