@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from difflib import SequenceMatcher
 from pathlib import Path
 from textwrap import fill
 from typing import Any
@@ -53,11 +54,12 @@ def perturbation_sheet(original: Sequence[str], copies: Mapping[str, Sequence[st
     for name, words in blocks.items():
         lines.append([(0, name.replace("_", " "), "black", True)])
         line, place = [], 2
+        other = _other_words(original, words)
         for i, word in enumerate(words):
             if place + len(word) > width:
                 lines.append(line)
                 line, place = [], 2
-            moved = i >= len(original) or word != original[i]
+            moved = i in other
             colour = (PURPLE if word not in known else RED) if moved else "#333333"
             line.append((place, word, colour, False))
             place += len(word) + 1
@@ -73,6 +75,14 @@ def perturbation_sheet(original: Sequence[str], copies: Mapping[str, Sequence[st
         "orange: the word stands at another place than in the original; purple: a word the original lacks", fontsize=8
     )
     return figure
+
+
+def _other_words(original: Sequence[str], words: Sequence[str]) -> set[int]:
+    """Positions in ``words`` that differ from ``original``: place by place where both are as long, else by the best alignment."""
+    if len(original) == len(words):
+        return {i for i, (a, b) in enumerate(zip(original, words, strict=True)) if a != b}
+    blocks = SequenceMatcher(None, list(original), list(words), autojunk=False).get_matching_blocks()
+    return set(range(len(words))) - {i for b in blocks for i in range(b.b, b.b + b.size)}
 
 
 def report_and_label_distributions(lengths: Mapping[str, Sequence[int]], labels: pd.DataFrame, limit: int) -> Figure:
