@@ -17,7 +17,7 @@ EDGE = 0.6  # image gain at which the heat map's colours end
 
 def gain_heat_map(gains: pd.DataFrame) -> Figure:
     """Image gain by test (row) and model (column): number, bold where the 95 % interval lies above 0; framed where all edits of
-    the test were in training; grey: nothing to score.
+    the test were in training; grey: nothing to score, or too few studies.
 
     Columns: model, test, family, trained_on, image_gain, gain_low, n.
     """
@@ -26,12 +26,16 @@ def gain_heat_map(gains: pd.DataFrame) -> Figure:
         c: gains.pivot(index="test", columns="model", values=c).loc[tests, models].to_numpy(float)
         for c in ("image_gain", "gain_low")
     }
+    few = np.isnan(wide["gain_low"]) & np.isfinite(wide["image_gain"])  # too few studies for an interval
+    wide["image_gain"][few] = np.nan
     numbers = gains.groupby("test")["n"].max()
     figure = Figure(figsize=(1.0 * len(models) + 4.2, 0.27 * len(tests) + 1.5), layout="constrained")
     axis = figure.subplots()
     shown = axis.imshow(wide["image_gain"], cmap="PuOr_r", vmin=-EDGE, vmax=EDGE, aspect="auto")
     axis.set_facecolor("#CCCCCC")
     for (i, j), value in np.ndenumerate(wide["image_gain"]):
+        if few[i, j]:
+            axis.text(j, i, "few", ha="center", va="center", fontsize=7, color="#555555")
         if np.isfinite(value):
             sure = wide["gain_low"][i, j] > 0
             axis.text(j, i, f"{value:+.2f}", ha="center", va="center", fontsize=7.5, weight="bold" if sure else None,
