@@ -27,7 +27,7 @@ def gain_heat_map(gains: pd.DataFrame) -> Figure:
         for c in ("image_gain", "gain_low")
     }
     few = np.isnan(wide["gain_low"]) & np.isfinite(wide["image_gain"])  # too few studies for an interval
-    wide["image_gain"][few] = np.nan
+    wide["image_gain"] = np.where(few, np.nan, wide["image_gain"])
     numbers = gains.groupby("test")["n"].max()
     figure = Figure(figsize=(1.0 * len(models) + 4.2, 0.27 * len(tests) + 1.5), layout="constrained")
     axis = figure.subplots()
