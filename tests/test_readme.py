@@ -3,6 +3,7 @@
 ``python tests/test_readme.py`` rewrites both tables.
 """
 
+import json
 import re
 from pathlib import Path
 
@@ -88,6 +89,11 @@ def test_settings_table_is_the_dataclasses():
 
 def test_results_are_those_of_the_reference_runs():
     assert between(RESULTS) == results_tables()
+
+
+def test_reference_of_the_phantom_is_of_todays_settings():
+    for sidecar in sorted((REFERENCE / "cpu").glob("*.json")):
+        assert json.loads(sidecar.read_text())["run"] == load_profile("cpu").run_id, sidecar.name
 
 
 def test_links_inside_the_project_exist():

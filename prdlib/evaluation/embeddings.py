@@ -33,7 +33,7 @@ def image_features(model: PRDModel, images: np.ndarray, batch_size: int = 128) -
 
 
 @torch.inference_mode()
-def embed_reports(model: PRDModel, reports: Sequence[Sequence[str]], batch_size: int = 128) -> Tensor:
+def embed_reports(model: PRDModel, reports: Sequence[Sequence[str]], batch_size: int = 32) -> Tensor:
     """report_embeds [N, D] of reports given as normalised words; equal reports are encoded once, sorted by length."""
     model.eval()
     unique = sorted(set(map(tuple, reports)), key=lambda words: (len(words), words))
