@@ -42,7 +42,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--benchmark", default="", help="a file of benchmark-set (default: drawn anew, seed 0)")
     evaluate.add_argument("--output", default="", help="folder for the tables as CSV")
     frozen.add_argument("file", help="the file to write (JSON lines)")
-    frozen.add_argument("--split", default="test", choices=("train", "validation", "test"))
+    frozen.add_argument("--split", default="test", choices=("validation", "test"))
     frozen.add_argument("--seed", type=int, default=0)
     frozen.add_argument("--export", default="", help="also write every image and text with its key into this folder")
     return root
@@ -160,7 +160,12 @@ def _evaluate(options: argparse.Namespace) -> int:
     if not models:
         models = {(m, s): PRDAdapter(run.trained(m, s).model) for s in run.config.seeds for m in run.config.methods}
     data, train = run.config.data, run.split("train")
-    part = run.split(benchmark_split(options.benchmark) if options.benchmark else "test")
+    split = benchmark_split(options.benchmark) if options.benchmark else "test"
+    if split == "train":
+        raise ConfigError(
+            "The set is of the training split, from which the blind controls learn: use validation or test."
+        )
+    part = run.split(split)
     if options.benchmark:
         frozen = load_benchmark_set(options.benchmark, part.tagged, part.study_ids)
     else:

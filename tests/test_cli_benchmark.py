@@ -60,9 +60,19 @@ def test_a_checkpoint_and_its_embeddings_get_the_same_table(place, capsys):
     pd.testing.assert_frame_equal(ours.drop(columns="trained_on"), stored.drop(columns="trained_on"), atol=0.11, rtol=0)
 
 
+def test_a_set_of_validation_is_scored_on_validation(place, capsys):
+    assert main(["benchmark-set", "validation.jsonl", "--split", "validation", *OPTIONS]) == 0
+    written = capsys.readouterr().out
+    assert main(["evaluate", "model", "--benchmark", "validation.jsonl", *OPTIONS]) == 0
+    header = json.loads((place / "validation.jsonl").read_text().splitlines()[0])
+    assert f"hash {header['hash']}" in written
+    assert f"benchmark set {header['hash']}, {header['studies']} studies" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
+        (["evaluate", "model", "model"], "names a model twice"),
         (["evaluate", "nothing"], "No model at 'nothing'"),
         (["evaluate", "model.npz", "--benchmark", "missing.jsonl"], "No benchmark set at 'missing.jsonl'"),
         (["evaluate"], "No finished training of clip with seed 0"),

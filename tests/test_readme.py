@@ -64,7 +64,12 @@ def gain_rows(folder: Path, methods: list[str]) -> list[str]:
         if part.empty:
             continue
         first = part.iloc[0]
-        cells = [f"{r.image_gain:+.3f} [{r.gain_low:+.3f}, {r.gain_high:+.3f}]" for r in (part.loc[m] for m in methods)]
+        if first.isna()["gain_low"]:
+            cells = ["too few studies"] * len(methods)
+        else:
+            cells = [
+                f"{r.image_gain:+.3f} [{r.gain_low:+.3f}, {r.gain_high:+.3f}]" for r in (part.loc[m] for m in methods)
+            ]
         title = f"**image gain**, {test.replace('_', ' ')} (text alone: n-gram {first['n-gram']:.2f})"
         rows.append(f"| {title} | 0 | {first['n']} | {first['seeds']} | " + " | ".join(cells) + " |")
     return rows
