@@ -42,9 +42,9 @@ def _shrink(path: Path) -> None:
     """A palette of 256 colours instead of all, where the eye cannot tell: text and lines, not maps over radiographs."""
     with Image.open(path) as drawn:
         full = drawn.convert("RGB")
-    small = full.quantize(256, dither=Image.Dither.NONE)
+    small = full.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     error = np.abs(np.asarray(full, dtype=np.int16) - np.asarray(small.convert("RGB"), dtype=np.int16)).max()
-    (small if error <= 24 else full).save(path, optimize=True)
+    (small if error <= 12 else full).save(path, optimize=True)
 
 
 def contact_sheet(images: np.ndarray, titles: Sequence[str], columns: int = 6) -> Figure:
