@@ -23,6 +23,8 @@ def one_training(table: pd.DataFrame) -> str:
 
 def against_baseline(differences: pd.DataFrame) -> str:
     """The conclusion of notebook 03 from the rows of :func:`prdlib.evaluation.overview.paired_differences`."""
+    if differences.empty:
+        return "One method alone, or no baseline: there is nothing to compare."
     lines = []
     for method in [m for m in METHODS if m in set(differences["method"])]:
         part = differences[differences["method"] == method]

@@ -31,6 +31,10 @@ def test_differences_are_sorted_by_their_intervals():
     assert text == "prd against clip: above in a (+0.200); below in b (-0.200); no sure difference in c (+0.000)."
 
 
+def test_one_method_is_not_compared():
+    assert "nothing to compare" in wording.against_baseline(pd.DataFrame([]))
+
+
 def test_gains_name_the_sure_ones_and_what_nobody_has():
     gains = pd.DataFrame(
         {
