@@ -206,7 +206,14 @@ def _benchmark_set(options: argparse.Namespace) -> int:
     made = make_benchmark_set(part.tagged, part.study_ids, (), options.seed, run.config.data.name, options.split)
     path = made.save(options.file)
     print(f"{_relative(path)}: {len(made.study_ids)} studies, {len(made.kinds)} kinds, hash {made.hash}")
-    print(pd.DataFrame({"applies to": {k: len(made.applicable(k)) for k in made.kinds}}).to_string())
+    print(
+        pd.DataFrame(
+            {
+                "applies to": {k: len(made.applicable(k)) for k in made.kinds},
+                "no-ops": {k: len(made.noops(k)) for k in made.kinds},
+            }
+        ).to_string()
+    )
     if options.export:
         size, limit = part.images.shape[-1], run.config.data.word_limit
         twins = make_twins(made.study_ids if made.source == "phantom" else (), size, limit)

@@ -1,6 +1,7 @@
 """The benchmark on the command line: a frozen set, a checkpoint, and the same model as embeddings computed elsewhere."""
 
 import json
+import re
 
 import numpy as np
 import pandas as pd
@@ -67,6 +68,17 @@ def test_a_set_of_validation_is_scored_on_validation(place, capsys):
     header = json.loads((place / "validation.jsonl").read_text().splitlines()[0])
     assert f"hash {header['hash']}" in written
     assert f"benchmark set {header['hash']}, {header['studies']} studies" in capsys.readouterr().out
+
+
+def test_a_part_of_a_set_and_texts_that_were_cut_are_told(place, capsys, monkeypatch):
+    header = json.loads((place / "set.jsonl").read_text().splitlines()[0])
+    monkeypatch.setattr(PRDAdapter, "cut", lambda self, texts: 3, raising=False)
+    assert main(["evaluate", "model", "--benchmark", "set.jsonl", *OPTIONS, "--set", "data.n_studies=80"]) == 0
+    out = capsys.readouterr().out
+    number, whole = re.search(r"benchmark set \w+, (\d+) of (\d+) studies of the set, file hash (\w+)", out).groups()[:2]
+    assert 0 < int(number) < int(whole) == header["studies"]
+    assert f"file hash {header['hash']}" in out
+    assert re.search(r"model: 3 of \d+ texts are longer than the model's context and were cut", out)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 A file is JSON lines. The first line is the header (format, version, source, split, seed, number of studies, kinds, and a hash of
 all these and of the lines that follow); then one line per study and kind: study_id, kind, hash of the original report, whether
 the edit applies, and the copy as *operations* on the report's normalised words (runs 'a-b' of positions, or new words from the
-lexicon). No report text is in it: whoever has the collection rebuilds the copies, and a report that is not the one of the file
+lexicon; a copy that came out as its original, a no-op, has all positions in order). No report text is in it: whoever has the collection rebuilds the copies, and a report that is not the one of the file
 is found out by its hash.
 """
 
@@ -21,7 +21,7 @@ from typing import Any
 from prdlib.repro import hash_json, write_atomic
 from prdlib.text import PERTURBATIONS, TaggedReport, perturb_reports, rebuild
 
-FORMAT, VERSION = "prdlib-benchmark-set", 2
+FORMAT, VERSION = "prdlib-benchmark-set", 3
 HEADER = {"source": str, "split": str, "seed": int, "studies": int, "kinds": list, "hash": str}  # field -> its type
 LINE = {"study_id", "kind", "original", "applies", "edit"}
 
@@ -34,8 +34,8 @@ class BenchmarkError(ValueError):
 class BenchmarkSet:
     """Originals and copies of N studies.
 
-    study_ids: N; originals: N word tuples; copies: kind -> N word tuples, None where the edit does not apply; operations: kind ->
-    N operations, likewise; seed: of the draws; source: the studies' name; split: theirs; of: number of studies in the set's file,
+    study_ids: N; originals: N word tuples; copies: kind -> N word tuples, None where the edit does not apply or is a no-op;
+    operations: kind -> N operations, None where the edit does not apply; seed: of the draws; source: the studies' name; split: theirs; of: number of studies in the set's file,
     of which these N are at hand (N for a new set).
     """
 
@@ -56,6 +56,13 @@ class BenchmarkSet:
     def applicable(self, *kinds: str) -> list[int]:
         """Rows of the studies to which every one of ``kinds`` applies."""
         return [i for i in range(len(self.study_ids)) if all(self.copies[k][i] is not None for k in kinds)]
+
+    def noops(self, *kinds: str) -> list[int]:
+        """Rows of the studies where one of ``kinds`` applies and yet every draw gave the original: no question is asked there."""
+        return [
+            i for i in range(len(self.study_ids))
+            if any(self.copies[k][i] is None and self.operations[k][i] is not None for k in kinds)
+        ]  # fmt: skip
 
     @cached_property
     def hash(self) -> str:
@@ -102,7 +109,7 @@ def make_benchmark_set(
     """Draw one copy of every kind for every study; the same for the same seed, whatever else is in the table.
 
     kinds: names out of PERTURBATIONS (none: all of them); source, split: what the studies are. A copy that equals its original
-    does not apply.
+    is no copy (``noops``).
     """
     kinds = tuple(kinds) or tuple(PERTURBATIONS)
     drawn = perturb_reports(tagged, kinds, seed, 0, study_ids)
@@ -111,7 +118,7 @@ def make_benchmark_set(
         tuple(map(str, study_ids)),
         tuple(t.words for t in tagged),
         {k: tuple(None if c.is_noop else tuple(c.text.split()) for c in column) for k, column in columns.items()},
-        {k: tuple(None if c.is_noop else c.operations for c in column) for k, column in columns.items()},
+        {k: tuple(c.operations if c.applies else None for c in column) for k, column in columns.items()},
         seed,
         source,
         split,
@@ -145,7 +152,7 @@ def load_benchmark_set(path: str | Path, tagged: Sequence[TaggedReport], study_i
         operations[line["kind"]][line["study_id"]] = _unpacked(line["edit"]) if line["applies"] else None
     table = {kind: tuple(found.get(study) for study in ids) for kind, found in operations.items()}
     copies = {
-        kind: tuple(None if o is None else rebuild(reports[s], o) for s, o in zip(ids, column, strict=True))
+        kind: tuple(None if o is None else _copy(reports[s], o) for s, o in zip(ids, column, strict=True))
         for kind, column in table.items()
     }
     return BenchmarkSet(
@@ -158,6 +165,11 @@ def load_benchmark_set(path: str | Path, tagged: Sequence[TaggedReport], study_i
         header["split"],
         header["studies"],
     )
+
+
+def _copy(words: tuple[str, ...], operations: Sequence[int | str]) -> tuple[str, ...] | None:
+    copy = rebuild(words, operations)
+    return None if copy == words else copy
 
 
 def benchmark_header(path: str | Path) -> dict[str, Any]:

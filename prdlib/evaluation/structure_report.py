@@ -27,7 +27,8 @@ class StructureReport:
     """Tables of several models on one split.
 
     gains: one row per model and test (see ``gain_table``), with the text-only models beside it, ``trained_on`` (were the test's
-        edits in training: 'yes', 'no', 'partly', '' unknown), ``studies`` of the split, ``learnt_from`` (training studies behind
+        edits in training: 'yes', 'no', 'partly', '' unknown), ``studies`` of the split, ``noops`` of
+        them (the edit applies, but gave the original), ``learnt_from`` (training studies behind
         the constant; below 8 there is none).
     families: seen and unseen edits apart. twins: scores of counterfactual twins (empty without a phantom).
     paraphrases: see ``paraphrase_table``. differences: image gain minus the baseline's, paired, Holm-corrected.
@@ -110,6 +111,7 @@ def structure_report(
     )
     gains.insert(3, "trained_on", [_trained_on(row, benchmark, trained_on or {}) for row in gains.to_dict("records")])
     gains["studies"] = len(benchmark.study_ids)
+    gains["noops"] = [len(benchmark.noops(*kinds_of_test(t))) for t in gains["test"]]
     gains["learnt_from"] = [len(learning.applicable(*kinds_of_test(t))) for t in gains["test"]]
     pairs = _by_model(pd.concat(paired), lambda part: twin_table(part, resamples)) if paired else pd.DataFrame()
     return StructureReport(

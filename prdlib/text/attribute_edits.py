@@ -1,25 +1,19 @@
-"""Clinical edits of sides, zones and grades: one finding has another value, or two findings exchange theirs."""
+"""Clinical edits of sides, zones and grades: one finding, or all of them, have another value."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
 from prdlib.text.editing import (
     STATED,
     Draft,
-    details,
-    fits,
     grade_level,
     level,
     middle_lobe,
     one_place,
     overlapping,
     pick,
-    same_bag,
     sentence_words,
-    stated,
     unspoken,
 )
 from prdlib.text.perturbation import Operations
@@ -32,11 +26,13 @@ def swap_laterality(report: TaggedReport, rng: np.random.Generator) -> Operation
     apply: two findings on two sides that became one side would be told by the text alone."""
     words, one_sided = report.words, set(rules().raw["anatomy_of_one_side"])
     found = [m for m in mentions(report) if m.side and m.polarity in STATED]
+    if {"lingula", "lingular", "azygos"} & set(words) or middle_lobe(words):
+        return None
     if unspoken(report, "side") or len({words[i] for m in found for i in m.side}) != 1:
         return None
     for m in found:
         text = sentence_words(report, m)
-        if not m.finding.sided or "than" in text or middle_lobe(text) or one_sided & set(text):
+        if not m.finding.sided or "than" in text or one_sided & set(text):
             return None
     draft = Draft(report)
     for i in (i for m in found for i in m.side):
@@ -118,97 +114,3 @@ def _sized_otherwise(report: TaggedReport, m: Mention) -> bool:
         words[i] in sizes and i not in spoken and not (words[i] in ranged and x.start <= i < x.head)
         for x in about for i in parts[x.sentence]
     )  # fmt: skip
-
-
-def _pairs(groups: Sequence[str], rng: np.random.Generator) -> list[tuple[str, str]]:
-    names = sorted(groups)
-    pairs = [(a, b) for i, a in enumerate(names) for b in names[i + 1 :]]
-    rng.shuffle(pairs)
-    return [(str(a), str(b)) for a, b in pairs]
-
-
-def exchange_attributes(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
-    """Two findings exchange their sides, zones or grades, in all their mentions."""
-    words, groups = report.words, stated(report)
-    attributes = ["side", "zone", "grade"]
-    for a, b in _pairs(list(groups), rng):
-        rng.shuffle(attributes)
-        for attribute in attributes:
-            places = [[i for m in groups[name] for i in getattr(m, attribute)] for name in (a, b)]
-            values = [one_place(words, p) for p in places]
-            if not all(values) or (attribute != "grade" and unspoken(report, attribute)):
-                continue
-            if not _may_exchange(report, groups[a], groups[b], attribute, values):
-                continue
-            third = [x for x in mentions(report) if x.finding.name in (overlapping(a) | overlapping(b)) - {a, b}]
-            if attribute != "grade" and {words[i] for x in third for i in getattr(x, attribute)} & set(values):
-                continue  # a third name of the same finding keeps its place
-            draft = Draft(report)
-            for mine, new in zip(places, values[::-1], strict=True):
-                source = places[1 - places.index(mine)][0]
-                for i in mine:
-                    draft.replace(i, i + 1, [source if words[source] == new else new])
-            operations = same_bag(report, draft)
-            if operations is not None:
-                return operations
-    return None
-
-
-def _may_exchange(
-    report: TaggedReport, first: list[Mention], second: list[Mention], attribute: str, values: list[str]
-) -> bool:
-    """Whether the values differ in meaning, and each fits where the other stands."""
-    texts = [sentence_words(report, m) for m in (*first, *second)]
-    first, second = first[0].finding, second[0].finding
-    if attribute == "side":
-        fixed = set(rules().raw["anatomy_of_one_side"])
-        bound = any(fixed & set(text) or middle_lobe(text) for text in texts)
-        return values[0] != values[1] and first.sided and second.sided and not bound
-    if attribute == "zone":
-        same = level(values[0]) == level(values[1]) or _zone_class(values[0]) != _zone_class(values[1])
-        lobes = any("lobe" in text or "lobes" in text for text in texts) and "mid" in map(level, values)
-        return not same and first.zoned and second.zoned and not lobes  # there is no left middle lobe
-    grades = rules().raw["grades"]
-    fit = values[1] in grades.get(first.scale, ()) and values[0] in grades.get(second.scale, ())
-    return (
-        fit
-        and grade_level(values[0]) != grade_level(values[1])
-        and values[0].endswith("ly") == values[1].endswith("ly")
-    )
-
-
-def _zone_class(word: str) -> str:
-    """Words that can stand in each other's place: 'upper' needs a noun behind it, 'apex' is one."""
-    if word in rules().raw["zone_adjectives"]:
-        return "adjective"
-    return {"base": "noun", "apex": "noun", "bases": "nouns", "apices": "nouns"}.get(word, "plain adjective")
-
-
-def exchange_findings(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
-    """Two findings exchange their nouns: each stands where the other did, in all mentions."""
-    words, raw = report.words, rules().raw
-    groups = {name: group for name, group in stated(report).items() if name in raw["exchangeable"]}
-    for a, b in _pairs(list(groups), rng):
-        first, second = groups[a], groups[b]
-        linked = any(set(raw["linking"]) & set(sentence_words(report, m)) for m in (*first, *second))
-        linked = (
-            linked or b in overlapping(a) or any(x.end == y.start or y.end == x.start for x in first for y in second)
-        )
-        bound = any(set(raw["bound_modifiers"]) & set(words[m.start : m.head]) for m in (*first, *second))
-        if linked or bound or len(first) != len(second):
-            continue
-        if any(x.plural != y.plural for x, y in zip(first, second, strict=True)):
-            continue
-        said = [details(words, group) for group in (first, second)]
-        if said[0] == said[1] or not all(any(d.values()) for d in said):  # nothing to tell them apart
-            continue
-        if not (fits(first[0].finding, said[1]) and fits(second[0].finding, said[0])):
-            continue
-        draft = Draft(report)
-        for x, y in zip(first, second, strict=True):
-            draft.replace(x.head, x.head_end, range(y.head, y.head_end))
-            draft.replace(y.head, y.head_end, range(x.head, x.head_end))
-        operations = same_bag(report, draft)
-        if operations is not None:
-            return operations
-    return None

@@ -13,6 +13,7 @@ the patient as it is.
 from __future__ import annotations
 
 from prdlib.text import attribute_edits as attributes
+from prdlib.text import exchange_edits as exchanges
 from prdlib.text import finding_edits as findings
 from prdlib.text import progress_edits as progress
 from prdlib.text.perturbation import Edit, Perturbation
@@ -26,8 +27,8 @@ ENTRIES = (
     _entry(attributes.swap_laterality, "findings change their side", "Change Location"),
     _entry(attributes.swap_zone, "findings change their zone of the lung", "Change Location"),
     _entry(attributes.change_severity, "a finding changes its grade", "Change Severity"),
-    _entry(attributes.exchange_attributes, "two findings exchange a side, zone or grade", "Change Location", True),
-    _entry(attributes.exchange_findings, "two findings exchange their nouns", "Change Location", True),
+    _entry(exchanges.exchange_attributes, "two findings exchange a side, zone or grade", "Change Location", True),
+    _entry(exchanges.exchange_findings, "two findings exchange their nouns", "Change Location", True),
     _entry(findings.negate_finding, "a finding that is there is denied", "False Negation"),
     _entry(findings.affirm_finding, "a finding that is denied is there", "False Prediction"),
     _entry(findings.replace_finding, "a finding becomes one that resembles it", "False Prediction"),

@@ -145,9 +145,20 @@ def removable(report: TaggedReport) -> list[str]:
             and not leaned_on(report, group)
             and not overlapping(name) & set(groups)
             and not set(raw["also"].get(name, ())) & set(report.words)
+            and not _again_at_the_end(report, group)
         ):
             names.append(name)
     return names
+
+
+def _again_at_the_end(report: TaggedReport, group: Sequence[Mention]) -> bool:
+    """Whether the word limit cut a sentence that was about to name the finding again ('1 mild degenerative')."""
+    if report.n_words <= len(report.words):
+        return False
+    last = sentences(report)[-1]
+    said = {report.words[i] for m in group for i in range(m.start, m.end)} - set(rules().raw["neutral_modifiers"])
+    inside = {i for m in group if m.sentence == len(sentences(report)) - 1 for i in range(m.start, m.end)}
+    return any(report.words[i] in said and i not in inside for i in last)
 
 
 def cut_off(report: TaggedReport, m: Mention) -> bool:

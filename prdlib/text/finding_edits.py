@@ -33,7 +33,7 @@ def replace_finding(report: TaggedReport, rng: np.random.Generator) -> Operation
     for name in names:
         group = groups[name]
         again = set(known.raw["also"].get(name, ())) & set(report.words)
-        if again or leaned_on(report, group) or any(_explained(report, m) for m in group):
+        if again or leaned_on(report, group) or any(explained(report, m) for m in group):
             continue
         said = details(report.words, group)
         for candidate in known.raw["confusable"][name]:
@@ -51,12 +51,24 @@ def replace_finding(report: TaggedReport, rng: np.random.Generator) -> Operation
     return None
 
 
-def _explained(report: TaggedReport, m: Mention) -> bool:
+def explained(report: TaggedReport, m: Mention) -> bool:
     """Whether the sentence says what the finding is, or what it is a sign of: 'opacity consistent with a nipple shadow'."""
     raw, part = rules().raw, sentences(report)[m.sentence]
     behind, before = set(report.words[m.end : part.stop]), set(report.words[part.start : m.start])
     others = [x for x in mentions(report) if x.sentence == m.sentence and x is not m]
     return bool({*raw["linking"], "or", "and", "which", "suggest"} & behind or set(raw["linking"]) & before or others)
+
+
+def called_clear(report: TaggedReport, name: str) -> bool:
+    """Whether the report says of the lungs, the heart or the whole chest what a finding ``name`` would contradict."""
+    raw, words, parts = rules().raw, report.words, sentences(report)
+    heart = name == "cardiomegaly" and {"heart", "cardiac", "cardiomediastinal", "silhouette"} & set(words)
+    cut = report.n_words > len(words) and words[-2:] == ("no", "acute")
+    if heart or cut or _clear_lungs(report, name):
+        return True
+    return any(
+        find_phrase(words, phrase.split(), part.start, part.stop) >= 0 for part in parts for phrase in raw["all_clear"]
+    )
 
 
 def _could_be(report: TaggedReport, group: Sequence[Mention], candidate: str) -> bool:

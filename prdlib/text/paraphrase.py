@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,7 @@ from prdlib.text.tagging import TaggedReport
 def _sentence_order(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
     """Sentences change places; not where one points back to another ('this', 'these', 'it') or they are numbered."""
     parts, words, raw = sentences(report), report.words, rules().raw
-    if len(parts) < 2 or "otherwise" in words or any(_leans(words, part, raw) for part in parts):
+    if len(parts) < 2 or "otherwise" in words or any(_leans(report, part, raw) for part in parts):
         return None
     if report.n_words > len(words):  # the last sentence was cut off: it stays the last
         parts, last = parts[:-1], list(parts[-1])
@@ -28,11 +27,15 @@ def _sentence_order(report: TaggedReport, rng: np.random.Generator) -> Operation
     return [i for k in rng.permutation(len(parts)) for i in parts[k]] + last
 
 
-def _leans(words: Sequence[str], part: range, raw: dict[str, Any]) -> bool:
-    """Whether a sentence points to another, is a number or a heading, and so has its place."""
-    opening = words[part.start : part.start + 4]
-    heading = len(part) <= 2 and (opening[0].isdigit() or set(opening[: len(part)]) <= set(raw["headings"]))
-    return bool(heading or set(raw["pointing_back"]) & set(opening) or opening[0] in raw["leaning_openings"])
+def _leans(report: TaggedReport, part: range, raw: dict[str, Any]) -> bool:
+    """Whether a sentence points to another, tells a course without saying of what ('slight progression.'), is a number or a
+    heading, and so has its place."""
+    words = report.words[part.start : part.stop]
+    heading = len(part) <= 2 and (words[0].isdigit() or set(words) <= set(raw["headings"]))
+    nouns = {report.words[i] for i in part if report.tags[i].startswith("NN")} - {*raw["course"], *raw["time_words"]}
+    course = set(raw["course"]) & set(words) and not nouns - set(raw["examinations"])
+    points = set(raw["pointing_back"]) & set(words[:4]) or {"this", "these", "they", "those"} & set(words)
+    return bool(heading or course or points or words[0] in raw["leaning_openings"])
 
 
 def _synonyms(report: TaggedReport, rng: np.random.Generator) -> Operations | None:

@@ -22,13 +22,15 @@ Edit = Callable[[TaggedReport, np.random.Generator], "Operations | None"]
 
 @dataclass(frozen=True)
 class Perturbed:
-    """text: the copy as encoders see it; original: the original likewise; is_noop: they are equal, or the edit does not apply
-    to this report; operations: how the copy is made, see :func:`rebuild`."""
+    """text: the copy as encoders see it; original: the original likewise; is_noop: they are equal, be it by chance of every draw
+    or because the edit does not apply to this report (``applies`` False); operations: how the copy is made, see :func:`rebuild`.
+    """
 
     text: str
     original: str
     is_noop: bool
     operations: tuple[int | str, ...] = ()
+    applies: bool = True
 
 
 @dataclass(frozen=True)
@@ -55,14 +57,16 @@ def apply(entry: Perturbation, tagged: TaggedReport, rng: np.random.Generator) -
     """One copy by ``entry``; redrawn up to REDRAWS times while it equals the original."""
     operations: Operations = tuple(range(len(tagged.words)))
     copy: tuple[str, ...] = tagged.words
+    applies = True
     for _ in range(1 if entry.fixed else REDRAWS):
         drawn = entry.function(tagged, rng)
         if drawn is None:  # it does not apply, however often it is drawn
+            applies = False
             break
         operations, copy = drawn, rebuild(tagged.words, drawn)
         if copy != tagged.words:
             break
-    return Perturbed(" ".join(copy), tagged.normalised, copy == tagged.words, tuple(operations))
+    return Perturbed(" ".join(copy), tagged.normalised, copy == tagged.words, tuple(operations), applies)
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

@@ -228,7 +228,19 @@ def _polarity(words: Sequence[str], sentence: range, head: int, end: int, known:
         return "hypothetical"
     if _denied(words, sentence, head, end, known):
         return "denied"
+    if _lost_denial(words, sentence, head, raw):
+        return "hypothetical"
     return "uncertain" if set(inside) & set(raw["uncertain"]) else "affirmed"
+
+
+def _lost_denial(words: Sequence[str], sentence: range, head: int, raw: dict[str, Any]) -> bool:
+    """Whether the finding stands in a list of denied ones whose 'no' is missing, as happens where words were struck out:
+    'lungs are clear airspace disease', 'pleural effusion or pneumothorax.'"""
+    before, inside = words[sentence.start : head], words[sentence.start : sentence.stop]
+    clear = "clear" in before and not {*raw["stops"], *raw["leaning"], "than", "with", "and"} & set(before)
+    bare = "or" in inside and not {*raw["sides"], *raw["zones"], *raw["uncertain"], *VERBS} & set(inside)
+    graded = any(word in table for table in raw["grades"].values() for word in inside)
+    return clear or (bare and not graded and len(inside) <= 8)
 
 
 def _denied(words: Sequence[str], sentence: range, head: int, end: int, known: Rules) -> bool:

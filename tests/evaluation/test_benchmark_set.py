@@ -47,6 +47,19 @@ def test_a_set_read_again_is_the_set_that_was_written(reports, tmp_path):
     assert benchmark_header(tmp_path / "set.jsonl")["hash"] == made.hash
 
 
+def test_a_copy_that_came_out_as_its_original_is_a_noop_and_not_an_edit_that_does_not_apply(tmp_path):
+    tagged, ids = tag(["Effusion effusion.", "Small left effusion."]), ["a", "b"]
+    kinds = ("shuffle_all_words", "swap_laterality")
+    made = make_benchmark_set(tagged, ids, kinds)
+    assert made.noops("shuffle_all_words") == [0]
+    assert made.noops("swap_laterality") == []  # to the first it does not apply
+    assert made.applicable("shuffle_all_words") == made.applicable("swap_laterality") == [1]
+    assert made.noops(*kinds) == [0]
+    again = load_benchmark_set(made.save(tmp_path / "set.jsonl"), tagged, ids)
+    assert again == made
+    assert again.noops("shuffle_all_words") == [0]
+
+
 def test_the_hash_covers_lines_and_header(reports):
     made = make_benchmark_set(*reports, seed=4, source="phantom")
     assert make_benchmark_set(*reports, seed=4, source="phantom").hash == made.hash
@@ -124,8 +137,8 @@ def rehashed(text, drop=None, **changes):
     [
         (lambda text: text.replace('"applies": true', '"applies": false', 1), "was changed or cut off"),
         (lambda text: "\n".join(text.splitlines()[:-3]), "was changed or cut off"),
-        (lambda text: text.replace('"version": 2', '"version": 9'), "has version 9"),
-        (lambda text: text.replace('"version": 2, ', ""), "has version None"),
+        (lambda text: text.replace('"version": 3', '"version": 9'), "has version 9"),
+        (lambda text: text.replace('"version": 3, ', ""), "has version None"),
         (lambda text: text.replace('"seed": 0, ', ""), "no valid seed"),
         (lambda text: text.replace('"seed": 0', '"seed": "0"'), "no valid seed"),
         (lambda text: text.replace('"seed": 0', '"seed": 1'), "was changed or cut off"),

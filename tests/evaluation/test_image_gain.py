@@ -82,6 +82,22 @@ def test_an_oracle_scores_100_per_cent_and_the_blind_fails(world):
     assert (table["gain_low"] > 0).all()
 
 
+def test_the_oracles_blind_control_is_at_chance_on_the_exchange(world):
+    """An oracle with the small preferences for words that every text encoder has: blind, those alone answer."""
+    known = oracle(world)
+    noise = Scorer(
+        lambda i: torch.cat([known.image(i), torch.full((64,), 1e-3, dtype=torch.float64)]),
+        lambda t: torch.cat([known.text(t), draw("preference", t)]),
+    )
+    outcomes, table = run(noise, world)
+    part = outcomes[outcomes["test"] == "exchange_attributes"]
+    assert (outcomes["correct"] == 1).all()
+    assert not outcomes["tie"].any()
+    for control in CONTROLS:
+        assert abs(part[control].mean() - 0.5) < 2.6 * np.sqrt(0.25 / len(part)), control
+    assert table.loc["exchange_attributes", "gain_low"] > 0.3
+
+
 def test_a_constant_scorer_scores_0_because_a_tie_is_wrong(world):
     constant = torch.ones(4, dtype=torch.float64)
     outcomes, table = run(Scorer(lambda i: constant, lambda t: constant), world)
