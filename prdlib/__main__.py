@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
                           "open_clip:NAME:WEIGHTS, embeddings X.npz (none: every training of the profile's run)")  # fmt: skip
     evaluate.add_argument("--task", default="structure", choices=("structure",))
     evaluate.add_argument("--benchmark", default="", help="a file of benchmark-set (default: drawn anew, seed 0)")
-    evaluate.add_argument("--output", default="", help="folder for the tables as CSV")
+    evaluate.add_argument("--output", default="", help="folder for the tables as CSV, and their figures")
     frozen.add_argument("file", help="the file to write (JSON lines)")
     frozen.add_argument("--split", default="test", choices=("validation", "test"))
     frozen.add_argument("--seed", type=int, default=0)
@@ -152,6 +152,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     from prdlib.evaluation.embeddings import mean_image
     from prdlib.evaluation.structure_report import structure_report, trained_on
     from prdlib.notebook import open_run
+    from prdlib.plots import save_figure
+    from prdlib.structure_plots import gain_dumbbells, gain_heat_map
 
     if len(set(options.models)) < len(options.models):
         raise ConfigError("evaluate names a model twice: name each once.")
@@ -184,6 +186,11 @@ def _evaluate(options: argparse.Namespace) -> int:
             print(f"\n{name.replace('_', ' ')}\n{table.round(3).to_string(index=False)}")
             if options.output:
                 write_atomic(Path(options.output) / f"{name}.csv", table.to_csv(index=False))
+    if options.output:
+        facts = {"run": run.config.run_id, "benchmark": frozen.hash, "studies": len(frozen.study_ids),
+                 "seeds": {str(m): sorted(s for name, s in models if name == m) for m, _ in models}}  # fmt: skip
+        save_figure(gain_heat_map(report.gains), Path(options.output) / "heat_map", **facts)
+        save_figure(gain_dumbbells(report.gains), Path(options.output) / "dumbbells", **facts)
     number = len(frozen.study_ids)
     if number < frozen.of:
         whole = benchmark_header(options.benchmark)["hash"]

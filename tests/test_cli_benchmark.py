@@ -58,6 +58,10 @@ def test_a_checkpoint_and_its_embeddings_get_the_same_table(place, capsys):
         pd.read_csv(place / "tables" / n / "image_gain.csv").drop(columns="model") for n in ("model", "model.npz")
     )
     assert len(ours) >= 15
+    facts = json.loads((place / "tables" / "model" / "heat_map.json").read_text())
+    assert facts["benchmark"] == json.loads((place / "set.jsonl").read_text().splitlines()[0])["hash"]
+    for name in ("heat_map", "dumbbells"):
+        assert Image.open(place / "tables" / "model" / f"{name}.png").size[0] > 400
     pd.testing.assert_frame_equal(ours.drop(columns="trained_on"), stored.drop(columns="trained_on"), atol=0.11, rtol=0)
 
 
@@ -75,7 +79,9 @@ def test_a_part_of_a_set_and_texts_that_were_cut_are_told(place, capsys, monkeyp
     monkeypatch.setattr(PRDAdapter, "cut", lambda self, texts: 3, raising=False)
     assert main(["evaluate", "model", "--benchmark", "set.jsonl", *OPTIONS, "--set", "data.n_studies=80"]) == 0
     out = capsys.readouterr().out
-    number, whole = re.search(r"benchmark set \w+, (\d+) of (\d+) studies of the set, file hash (\w+)", out).groups()[:2]
+    number, whole = re.search(r"benchmark set \w+, (\d+) of (\d+) studies of the set, file hash (\w+)", out).groups()[
+        :2
+    ]
     assert 0 < int(number) < int(whole) == header["studies"]
     assert f"file hash {header['hash']}" in out
     assert re.search(r"model: 3 of \d+ texts are longer than the model's context and were cut", out)

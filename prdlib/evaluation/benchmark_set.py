@@ -3,8 +3,8 @@
 A file is JSON lines. The first line is the header (format, version, source, split, seed, number of studies, kinds, and a hash of
 all these and of the lines that follow); then one line per study and kind: study_id, kind, hash of the original report, whether
 the edit applies, and the copy as *operations* on the report's normalised words (runs 'a-b' of positions, or new words from the
-lexicon; a copy that came out as its original, a no-op, has all positions in order). No report text is in it: whoever has the collection rebuilds the copies, and a report that is not the one of the file
-is found out by its hash.
+lexicon; a copy that came out as its original, a no-op, has all positions in order). No report text is in it: whoever has the
+collection rebuilds the copies, and a report that is not the one of the file is found out by its hash.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ class BenchmarkSet:
     """Originals and copies of N studies.
 
     study_ids: N; originals: N word tuples; copies: kind -> N word tuples, None where the edit does not apply or is a no-op;
-    operations: kind -> N operations, None where the edit does not apply; seed: of the draws; source: the studies' name; split: theirs; of: number of studies in the set's file,
-    of which these N are at hand (N for a new set).
+    operations: kind -> N operations, None where the edit does not apply; seed: of the draws; source: the studies' name; split:
+    theirs; of: number of studies in the set's file, of which these N are at hand (N for a new set).
     """
 
     study_ids: tuple[str, ...]

@@ -23,7 +23,7 @@ from torch import Tensor
 
 from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.benchmark_set import BenchmarkSet
-from prdlib.evaluation.statistics import bootstrap_weights, holm
+from prdlib.evaluation.statistics import holm, resampled_means
 from prdlib.repro import generator
 from prdlib.text import FAMILIES, ZERO_SHOT_KINDS
 
@@ -265,7 +265,7 @@ def _point_gain(values: np.ndarray, chance: float) -> float:
 
 
 def _drawn_gain(values: np.ndarray, chance: float, resamples: int, seed: int) -> np.ndarray:
-    drawn = _resampled(values, resamples, seed)
+    drawn = resampled_means(values, resamples, seed)
     return drawn[0] - np.maximum(chance, drawn[1:].max(axis=0, initial=0.0))
 
 
@@ -277,7 +277,7 @@ def _gain(part: pd.DataFrame, resamples: int, seed: int) -> dict[str, object]:
     blind, name = (means[1 + best], controls[best]) if controls and means[1 + best] > chance else (chance, "chance")
     low = high = gain_low = gain_high = np.nan
     if number >= FEWEST:
-        low, high = np.percentile(_resampled(values, resamples, seed)[0], [2.5, 97.5])
+        low, high = np.percentile(resampled_means(values, resamples, seed)[0], [2.5, 97.5])
         gain_low, gain_high = np.percentile(_drawn_gain(values, chance, resamples, seed), [2.5, 97.5])
     return {
         "accuracy": means[0], "ci_low": low, "ci_high": high, "chance": chance, "n": number, "seeds": seeds,
@@ -285,18 +285,3 @@ def _gain(part: pd.DataFrame, resamples: int, seed: int) -> dict[str, object]:
         "mean_image_bias": abs(float(part["mean image"].mean()) - chance), "best_blind": name, "blind": blind,
         "image_gain": means[0] - blind, "gain_low": gain_low, "gain_high": gain_high,
     }  # fmt: skip
-
-
-def _resampled(values: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Means of [columns, n, seeds] over resampled studies and, where there are two or more, resampled seeds: [columns, draws].
-
-    S seeds drawn with replacement spread by a factor (S - 1) / S too little, which is put back.
-    """
-    number = values.shape[2]
-    studies = bootstrap_weights(np.arange(values.shape[1]), resamples, seed)  # [resamples, n]
-    per_seed = np.einsum("cns,rn->crs", values, studies) / studies.sum(axis=1)[:, None]
-    if number == 1:
-        return per_seed[..., 0]
-    draws = generator(seed, "seeds").multinomial(number, np.full(number, 1 / number), size=resamples) / number
-    mean = per_seed.mean(axis=2)
-    return mean + (np.einsum("crs,rs->cr", per_seed, draws) - mean) * np.sqrt(number / (number - 1))

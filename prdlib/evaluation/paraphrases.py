@@ -7,55 +7,52 @@ import pandas as pd
 
 from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.benchmark_set import BenchmarkSet
-from prdlib.evaluation.image_gain import embed_texts, image_vectors
-from prdlib.evaluation.statistics import bootstrap_weights
+from prdlib.evaluation.image_gain import FEWEST, embed_texts, image_vectors
+from prdlib.evaluation.statistics import resampled_means
 from prdlib.text import FAMILIES
 
 
-def paraphrase_table(
-    model: DualEncoder, images: np.ndarray, benchmark: BenchmarkSet, resamples: int = 1000, seed: int = 0
-) -> pd.DataFrame:
-    """What true rewordings do to a score, beside what false edits do.
-
-    For each paraphrase: ``prefers original`` (share of studies in which the original scores higher; 0.5 is what meaning asks
-    for), and ``above edit``: the share of (study, clinical edit) pairs in which the paraphrase, which is true, scores above the
-    edit, which is false (chance 0.5; ties wrong), with 95 % intervals over studies. n: studies; pairs.
-    """
+def paraphrase_outcomes(model: DualEncoder, images: np.ndarray, benchmark: BenchmarkSet) -> pd.DataFrame:
+    """One row per paraphrase and study: paraphrase, study_id, prefers_original (1 where the original scores higher), above (false
+    clinical edits of the study that score below the paraphrase, ties not counted), pairs (its false edits)."""
     kinds = [k for k in FAMILIES["paraphrase"] if k in benchmark.kinds]
     edits = [k for k in FAMILIES["clinical"] if k in benchmark.kinds]
     texts = {c for k in (*kinds, *edits) for c in benchmark.copies[k] if c is not None} | set(benchmark.originals)
     reports, place = embed_texts(model, sorted(texts))
-    vectors = image_vectors(model, images)
-    rows = []
+    vectors, rows = image_vectors(model, images), []
     for kind in kinds:
-        studies, original, pairs = [], [], []
         for i in benchmark.applicable(kind):
-            score = [
-                float((vectors[i] * reports[place[w]]).sum())
-                for w in (benchmark.originals[i], benchmark.copies[kind][i])
-            ]
             wrong = [benchmark.copies[k][i] for k in edits if benchmark.copies[k][i] is not None]
-            studies.append(i)
-            original.append(float(score[0] > score[1]))
-            pairs.append([float(score[1] > float((vectors[i] * reports[place[w]]).sum())) for w in wrong])
-        rows.append({"paraphrase": kind, **_paraphrase_row(original, pairs, resamples, seed)})
-    return pd.DataFrame(rows)
+            asked = [benchmark.copies[kind][i], benchmark.originals[i], *wrong]
+            true, original, *false = (vectors[i] * reports[[place[words] for words in asked]]).sum(dim=1).tolist()
+            rows.append(
+                (kind, benchmark.study_ids[i], float(original > true), float(sum(true > f for f in false)), len(false))
+            )
+    return pd.DataFrame(rows, columns=["paraphrase", "study_id", "prefers_original", "above", "pairs"])
 
 
-def _paraphrase_row(original: list[float], pairs: list[list[float]], resamples: int, seed: int) -> dict[str, float]:
-    if not original:
-        return {
-            "prefers original": np.nan,
-            "above edit": np.nan,
-            "ci_low": np.nan,
-            "ci_high": np.nan,
-            "n": 0,
-            "pairs": 0,
-        }
-    weights = bootstrap_weights(np.arange(len(original)), resamples, seed)
-    sums, counts = np.array([sum(p) for p in pairs]), np.array([len(p) for p in pairs])
-    drawn = (weights @ sums) / np.maximum(weights @ counts, 1)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    share = sums.sum() / counts.sum() if counts.sum() else np.nan
-    return {"prefers original": float(np.mean(original)), "above edit": share, "ci_low": low, "ci_high": high,
-            "n": len(original), "pairs": int(counts.sum())}  # fmt: skip
+def paraphrase_table(outcomes: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """What true rewordings do to a score, beside what false edits do, with 95 % intervals.
+
+    outcomes: rows of :func:`paraphrase_outcomes`; a column ``seed`` makes training seeds a second level of the bootstrap.
+    For each paraphrase: prefers_original (share of studies in which the original scores higher; 0.5 is what meaning asks for),
+    above_edit (share of the pairs of a paraphrase, which is true, and a clinical edit of the same study, which is false, in which
+    the paraphrase scores higher; chance 0.5, a tie is wrong), each with _low and _high (NaN below FEWEST studies); n: studies;
+    pairs; seeds.
+    """
+    outcomes, rows = outcomes if "seed" in outcomes else outcomes.assign(seed=0), []
+    for kind, part in outcomes.groupby("paraphrase", sort=False):
+        wide = part.pivot(index="study_id", columns="seed", values=["prefers_original", "above", "pairs"]).dropna()
+        n, seeds = len(wide), part["seed"].nunique()
+        values = np.stack([wide[c].to_numpy() for c in ("prefers_original", "above", "pairs")])  # [3, n, seeds]
+        prefers, above, pairs = values.mean(axis=(1, 2))
+        row = {"paraphrase": kind, "prefers_original": prefers, "above_edit": above / pairs if pairs else np.nan}
+        if n >= FEWEST:
+            drawn = resampled_means(values, resamples, seed)
+            shares = {"prefers_original": drawn[0], "above_edit": drawn[1] / np.maximum(drawn[2], 1 / n)}
+            row |= {f"{name}{end}": np.percentile(share, q)
+                    for name, share in shares.items() for end, q in (("_low", 2.5), ("_high", 97.5))}  # fmt: skip
+        rows.append({**row, "n": n, "pairs": int(values[2, :, 0].sum()), "seeds": seeds})
+    columns = ["paraphrase", "prefers_original", "prefers_original_low", "prefers_original_high", "above_edit", "above_edit_low",
+               "above_edit_high", "n", "pairs", "seeds"]  # fmt: skip
+    return pd.DataFrame(rows).reindex(columns=columns)

@@ -76,6 +76,21 @@ def bootstrap_weights(clusters: np.ndarray, resamples: int, seed: int = 0) -> np
     return draws[:, index].astype(np.float32)
 
 
+def resampled_means(values: np.ndarray, resamples: int = 1000, seed: int = 0) -> np.ndarray:
+    """Means of [columns, n, seeds] over resampled studies and, where there are two or more, resampled seeds: [columns, draws].
+
+    S seeds drawn with replacement spread by a factor (S - 1) / S too little, which is put back.
+    """
+    number = values.shape[2]
+    studies = bootstrap_weights(np.arange(values.shape[1]), resamples, seed)  # [resamples, n]
+    per_seed = np.einsum("cns,rn->crs", values, studies) / studies.sum(axis=1)[:, None]
+    if number == 1:
+        return per_seed[..., 0]
+    draws = generator(seed, "seeds").multinomial(number, np.full(number, 1 / number), size=resamples) / number
+    mean = per_seed.mean(axis=2)
+    return mean + (np.einsum("crs,rs->cr", per_seed, draws) - mean) * np.sqrt(number / (number - 1))
+
+
 def auroc_intervals(
     truth: np.ndarray, scores: np.ndarray, names: list[str], clusters: np.ndarray, resamples: int = 1000, seed: int = 0
 ) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from prdlib.data.batches import EvaluationData
 from prdlib.evaluation.adapters import AdapterError, DualEncoder
 from prdlib.evaluation.benchmark_set import BenchmarkSet, make_benchmark_set
 from prdlib.evaluation.image_gain import gain_differences, gain_table, structure_benchmark
-from prdlib.evaluation.paraphrases import paraphrase_table
+from prdlib.evaluation.paraphrases import paraphrase_outcomes, paraphrase_table
 from prdlib.evaluation.text_only import text_only_table
 from prdlib.evaluation.twins import make_twins, twin_outcomes, twin_table
 from prdlib.models import PRDConfig
@@ -101,7 +101,7 @@ def structure_report(
         facts = {"model": name, "seed": training_seed}
         part = structure_benchmark(model, images, benchmark, groups, blind_image, learning, seed)
         outcomes.append(part.assign(**facts))
-        reworded.append(paraphrase_table(model, images, benchmark, resamples).assign(**facts))
+        reworded.append(paraphrase_outcomes(model, images, benchmark).assign(**facts))
         if twins is not None:
             paired.append(twin_outcomes(model, twins).assign(**facts))
     table = pd.concat(outcomes, ignore_index=True)
@@ -117,7 +117,7 @@ def structure_report(
     return StructureReport(
         gains,
         pairs,
-        pd.concat(reworded, ignore_index=True),
+        _by_model(pd.concat(reworded), lambda part: paraphrase_table(part, resamples)),
         gain_differences(table, resamples=resamples),
         seen_and_unseen(gains),
         table,
@@ -127,6 +127,8 @@ def structure_report(
 
 def _by_model(table: pd.DataFrame, summarise: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:
     parts = [summarise(part).assign(model=name) for name, part in table.groupby("model", sort=False)]
+    if not parts:
+        return pd.DataFrame()
     joined = pd.concat(parts, ignore_index=True)
     return joined[["model", *(c for c in joined.columns if c != "model")]]
 

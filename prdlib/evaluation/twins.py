@@ -16,8 +16,8 @@ import torch
 
 from prdlib.data import phantom
 from prdlib.evaluation.adapters import DualEncoder
-from prdlib.evaluation.image_gain import embed_texts, image_vectors
-from prdlib.evaluation.statistics import mean_interval
+from prdlib.evaluation.image_gain import FEWEST, embed_texts, image_vectors
+from prdlib.evaluation.statistics import resampled_means
 from prdlib.text import normalise
 
 CHANCE = {"text score": 1 / 4, "image score": 1 / 4, "group score": 1 / 6, "exchange accuracy": 1 / 2}
@@ -78,16 +78,21 @@ def twin_outcomes(model: DualEncoder, twins: Twins) -> pd.DataFrame:
 
 
 def twin_table(outcomes: pd.DataFrame, resamples: int = 1000) -> pd.DataFrame:
-    """Scores over all pairs and by exchanged attribute: metric, exchanged, value, ci_low, ci_high, n, chance.
+    """Scores over all pairs and by exchanged attribute: metric, exchanged, value, ci_low, ci_high, n, seeds, chance.
 
-    outcomes: rows of :func:`twin_outcomes`; rows of several seeds are averaged per study first.
+    outcomes: rows of :func:`twin_outcomes`; a column ``seed`` makes training seeds a second level of the bootstrap. Fewer than
+    FEWEST pairs get no interval (NaN).
     """
+    outcomes = outcomes if "seed" in outcomes else outcomes.assign(seed=0)
     rows = []
     for metric, chance in CHANCE.items():
         for name in ("all", *sorted(outcomes["exchanged"].unique())):
             part = outcomes if name == "all" else outcomes[outcomes["exchanged"] == name]
-            by_study = part.groupby("study_id", sort=False)[metric].mean()
-            value, low, high = mean_interval(by_study.to_numpy(), None, resamples)
-            rows.append({"metric": metric, "exchanged": name, "value": value, "ci_low": low, "ci_high": high,
-                         "n": len(by_study), "chance": chance})  # fmt: skip
+            wide = part.pivot(index="study_id", columns="seed", values=metric).dropna()
+            n, seeds = wide.shape
+            low = high = np.nan
+            if n >= FEWEST:
+                low, high = np.percentile(resampled_means(wide.to_numpy()[None], resamples)[0], [2.5, 97.5])
+            rows.append({"metric": metric, "exchanged": name, "value": wide.to_numpy().mean() if n else np.nan, "ci_low": low,
+                         "ci_high": high, "n": n, "seeds": seeds, "chance": chance})  # fmt: skip
     return pd.DataFrame(rows)

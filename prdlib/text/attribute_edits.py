@@ -8,6 +8,7 @@ from prdlib.text.editing import (
     STATED,
     Draft,
     grade_level,
+    leaned_on,
     level,
     middle_lobe,
     one_place,
@@ -26,7 +27,7 @@ def swap_laterality(report: TaggedReport, rng: np.random.Generator) -> Operation
     apply: two findings on two sides that became one side would be told by the text alone."""
     words, one_sided = report.words, set(rules().raw["anatomy_of_one_side"])
     found = [m for m in mentions(report) if m.side and m.polarity in STATED]
-    if {"lingula", "lingular", "azygos"} & set(words) or middle_lobe(words):
+    if {"lingula", "lingular", "azygos", "middle"} & set(words):
         return None
     if unspoken(report, "side") or len({words[i] for m in found for i in m.side}) != 1:
         return None
@@ -45,7 +46,7 @@ def swap_zone(report: TaggedReport, rng: np.random.Generator) -> Operations | No
     words, raw = report.words, rules().raw
     found = [(m, one_place(words, m.side), level(one_place(words, m.zone))) for m in mentions(report)
              if m.polarity in STATED and m.finding.zoned and one_place(words, m.zone)]  # fmt: skip
-    anchored = {*raw["anatomy_of_one_side"], *raw["anatomy_of_one_zone"]}
+    anchored = {*raw["anatomy_of_one_side"], *raw["anatomy_of_one_zone"], *raw["tied_zone"]}
     options = [(m, side, zone) for m, side, zone in found if not anchored & set(sentence_words(report, m))]
     options = [(m, side, zone) for m, side, zone in options if not middle_lobe(sentence_words(report, m))]
     chosen = pick(options, rng)
@@ -80,13 +81,15 @@ def change_severity(report: TaggedReport, rng: np.random.Generator) -> Operation
         elif value and raw["grades"][m.finding.scale][value]:
             groups.setdefault((m.finding.name, grade_level(value)), []).append(m)
     names = [name for name, _ in groups]
-    graded = {m.finding.name for m in mentions(report) if m.grade}
+    sizes = {word for table in raw["grades"].values() for word in table}
+    graded = {m.finding.name for m in mentions(report) if m.grade or sizes & set(words[m.start : m.head])}
     options = [
         key for key in groups
         if names.count(key[0]) == 1 and not overlapping(key[0]) & graded  # not a finding of two grades
         and not any(set(raw["linking"]) & set(sentence_words(report, m)) for m in groups[key])
     ]  # fmt: skip
-    key = pick(options, rng)
+    barred = {m.finding.name for m in mentions(report) if leaned_on(report, [m]) or _quantity(report, m)}
+    key = pick([key for key in options if key[0] not in barred], rng)
     if key is None:
         return None
     draft, span = Draft(report), tuple(key[1].split())
@@ -100,11 +103,19 @@ def change_severity(report: TaggedReport, rng: np.random.Generator) -> Operation
     return draft.operations()
 
 
+def _quantity(report: TaggedReport, m: Mention) -> bool:
+    """Whether the grade counts without an article where another would need one: 'there is minimal effusion'."""
+    before = report.words[m.start - 1] if m.start else ""
+    return bool(m.finding.article) and not m.plural and before in ("is", "with", "of", "shows", "demonstrates", "has")
+
+
 def _sized_otherwise(report: TaggedReport, m: Mention) -> bool:
     """Whether a sentence that names the finding, or one that may stand for it, says its size in further words, or the lungs are
     called clear beside a finding of the lung."""
     raw, words, parts = rules().raw, report.words, sentences(report)
     if "clear" in words and m.finding.name not in raw["outside_the_lung"]:
+        return True
+    if m.finding.name in raw["measured"] and set(raw["units"]) & set(words):
         return True
     about = [x for x in mentions(report) if x.finding.name in {m.finding.name, *overlapping(m.finding.name)}]
     sizes = {*raw["units"], *(word for table in raw["grades"].values() for word in table)}

@@ -128,6 +128,8 @@ def leaned_on(report: TaggedReport, group: Sequence[Mention]) -> bool:
     raw, parts = rules().raw, sentences(report)
     for m in group:
         following = parts[m.sentence + 1 : m.sentence + 3]
+        if any(set(report.words[p.start : p.stop]) >= {"change", "position"} for p in following):
+            return True
         if any(set(raw["pointing_back"]) & set(report.words[p.start : p.start + 2]) for p in following):
             return True
         if set(raw["leaning"]) & set(report.words[m.head :]):
@@ -145,20 +147,27 @@ def removable(report: TaggedReport) -> list[str]:
             and not leaned_on(report, group)
             and not overlapping(name) & set(groups)
             and not set(raw["also"].get(name, ())) & set(report.words)
-            and not _again_at_the_end(report, group)
+            and not loose_end(report, group)
         ):
             names.append(name)
     return names
 
 
-def _again_at_the_end(report: TaggedReport, group: Sequence[Mention]) -> bool:
-    """Whether the word limit cut a sentence that was about to name the finding again ('1 mild degenerative')."""
+def loose_end(report: TaggedReport, group: Sequence[Mention]) -> bool:
+    """Whether the word limit cut a sentence that was about to speak of the finding again ('1 mild degenerative'), or of the
+    whole chest ('no evidence of')."""
     if report.n_words <= len(report.words):
         return False
-    last = sentences(report)[-1]
-    said = {report.words[i] for m in group for i in range(m.start, m.end)} - set(rules().raw["neutral_modifiers"])
-    inside = {i for m in group if m.sentence == len(sentences(report)) - 1 for i in range(m.start, m.end)}
-    return any(report.words[i] in said and i not in inside for i in last)
+    parts, raw = sentences(report), rules().raw
+    last = parts[-1]
+    if report.words[-1] in raw["loose_ends"]:
+        return True
+    telling = ("NN", "JJ", "VBN")
+    said = {
+        report.words[i] for m in group if m.sentence != len(parts) - 1 for i in parts[m.sentence]
+        if report.tags[i].startswith(telling)
+    }  # fmt: skip
+    return any(report.words[i] in said for i in last)
 
 
 def cut_off(report: TaggedReport, m: Mention) -> bool:

@@ -12,7 +12,9 @@ from prdlib.text.editing import (
     details,
     fits,
     grade_level,
+    leaned_on,
     level,
+    loose_end,
     middle_lobe,
     one_place,
     overlapping,
@@ -45,6 +47,9 @@ def exchange_attributes(report: TaggedReport, rng: np.random.Generator) -> Opera
             places = [[i for m in groups[name] for i in getattr(m, attribute)] for name in (a, b)]
             values = [one_place(words, p) for p in places]
             if not all(values) or (attribute != "grade" and unspoken(report, attribute)):
+                continue
+            told_on = attribute == "grade" and any(leaned_on(report, groups[name]) for name in (a, b))
+            if told_on or _cut_at_details(report):
                 continue
             if not _may_exchange(report, groups[a], groups[b], attribute, values):
                 continue
@@ -90,6 +95,16 @@ def _zone_class(word: str) -> str:
     if word in rules().raw["zone_adjectives"]:
         return "adjective"
     return {"base": "noun", "apex": "noun", "bases": "nouns", "apices": "nouns"}.get(word, "plain adjective")
+
+
+def _cut_at_details(report: TaggedReport) -> bool:
+    """Whether the word limit cut a sentence after it named a side, zone or grade, and before it said of what."""
+    if report.n_words <= len(report.words):
+        return False
+    raw, parts = rules().raw, sentences(report)
+    known = {*raw["sides"], *raw["zones"], *(word for table in raw["grades"].values() for word in table)}
+    spoken = {i for m in mentions(report) for i in (*m.side, *m.zone, *m.grade)}
+    return any(report.words[i] in known and i not in spoken for i in parts[-1])
 
 
 def exchange_findings(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
@@ -143,7 +158,8 @@ def _tell_apart(report: TaggedReport, first: Sequence[Mention], second: Sequence
     words, raw = report.words, rules().raw
     linked = any(set(raw["linking"]) & set(sentence_words(report, m)) for m in (*first, *second))
     bound = any(set(raw["bound_modifiers"]) & set(words[m.start : m.head]) for m in (*first, *second))
-    if linked or bound or not _interchangeable(first, second):
+    loose = loose_end(report, first) or loose_end(report, second)
+    if linked or bound or loose or not _interchangeable(first, second):
         return False
     for x, y in zip(first, second, strict=True):
         alike = x.finding.article == y.finding.article or (_has_article(report, x) and _has_article(report, y))
@@ -169,6 +185,11 @@ def _could_stand(report: TaggedReport, present: Sequence[Mention], absent: Seque
     if called_clear(report, new.name) or {*raw["also"].get(new.name, ()), *raw["graded_by"].get(new.name, ())} & set(
         words
     ):
+        return False
+    if loose_end(report, present) or any(m.start and words[m.start - 1] == "of" for m in present):
+        return False
+    beside = {word for m in present for word in sentence_words(report, m)}
+    if old.name == "cardiomegaly" and {"heart", "cardiac", "silhouette", "cardiomediastinal"} & beside:
         return False
     if any(m.start != m.head for m in absent) or any(explained(report, m) for m in present):
         return False

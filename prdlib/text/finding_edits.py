@@ -14,6 +14,7 @@ from prdlib.text.editing import (
     details,
     fits,
     leaned_on,
+    loose_end,
     overlapping,
     pick,
     removable,
@@ -64,7 +65,7 @@ def called_clear(report: TaggedReport, name: str) -> bool:
     raw, words, parts = rules().raw, report.words, sentences(report)
     heart = name == "cardiomegaly" and {"heart", "cardiac", "cardiomediastinal", "silhouette"} & set(words)
     cut = report.n_words > len(words) and words[-2:] == ("no", "acute")
-    if heart or cut or _clear_lungs(report, name):
+    if heart or cut or _clear_lungs(report, name) or _normal_place(report, name):
         return True
     return any(
         find_phrase(words, phrase.split(), part.start, part.stop) >= 0 for part in parts for phrase in raw["all_clear"]
@@ -78,7 +79,14 @@ def _could_be(report: TaggedReport, group: Sequence[Mention], candidate: str) ->
     sentence = {w for m in group for i in [sentences(report)[m.sentence]] for w in words[i.start : i.stop]}
     if set(raw["units"]) & sentence or "borderline" in before:
         return False
-    if candidate == "hernia" and set(raw["no_failure"]) & sentence:
+    unnamed = any(w in ("effusion", "effusions") and words[max(0, i - 1)] != "pleural" for i, w in enumerate(words))
+    if candidate == "pericardial_effusion" and unnamed:  # 'no effusion' may mean this one
+        return False
+    if "cystic" in before or any(
+        {"area", "areas", "findings", "infectious"} & set(words[max(0, m.start - 4) : m.head]) for m in group
+    ):
+        return False
+    if any(m.start and words[m.start - 1] == "and" for m in group):  # 'left base and perihilar infiltrate'
         return False
     if candidate in ("nodule", "mass"):
         return not before & set(raw["not_round"]) and not {"clear", "unremarkable"} & set(words)
@@ -208,7 +216,10 @@ def _deny(report: TaggedReport, m: Mention, draft: Draft) -> bool:
     seen = len(ending) in (2, 3) and ending[0] in ("is", "are") and ending[-1] in PRESENT
     seen = seen and len(ending) == 2
     behind = report.words[sentence.stop : sentence.stop + 2]
-    if set(behind) & set(rules().raw["pointing_back"]) or m.finding.name == "elevation":  # 'this measures ...'
+    if set(behind) & set(rules().raw["pointing_back"]) or m.finding.name in (
+        "elevation",
+        "blunting",
+    ):  # 'this measures ...'
         return False
     if not (opening == () or opening in THERE or (opening[-1] in SHOWS and len(opening) <= 3)):
         return False
@@ -238,7 +249,8 @@ def affirm_finding(report: TaggedReport, rng: np.random.Generator) -> Operations
     names = [
         n for n, group in groups.items()
         if len(group) == 1 and group[0].polarity == "denied" and not cut_off(report, group[0])
-        and not overlapping(n) & set(groups) and not _clear_lungs(report, n)
+        and not overlapping(n) & set(groups) and not loose_end(report, group)
+        and not _clear_lungs(report, n) and not _normal_place(report, n) and "otherwise" not in report.words
     ]  # fmt: skip
     rng.shuffle(names)
     for name in names:
@@ -277,6 +289,13 @@ def _clear_lungs(report: TaggedReport, name: str) -> bool:
     return not outside and "clear" in report.words
 
 
+def _normal_place(report: TaggedReport, name: str) -> bool:
+    """Whether a sentence calls the place normal where the finding would be: 'bony structures are intact'."""
+    raw = rules().raw
+    texts = [set(report.words[part.start : part.stop]) for part in sentences(report)]
+    return any(set(raw["normal_place"].get(name, ())) & text and set(raw["normal_words"]) & text for text in texts)
+
+
 def _drop_all_clear(report: TaggedReport, draft: Draft) -> bool:
     """Take out sentences that say that nothing is there ('no acute disease', 'normal chest'), which a finding contradicts. False
     where such words stand inside another sentence."""
@@ -285,7 +304,12 @@ def _drop_all_clear(report: TaggedReport, draft: Draft) -> bool:
     for number, part in enumerate(parts):
         text = report.words[part.start : part.stop]
         cut = part.stop == len(report.words) and text[-2:] == ("no", "acute")
-        if not cut and not any(find_phrase(text, phrase.split(), 0, len(text)) >= 0 for phrase in raw["all_clear"]):
+        whole = text in (("negative",), ("normal",))
+        if (
+            not cut
+            and not whole
+            and not any(find_phrase(text, phrase.split(), 0, len(text)) >= 0 for phrase in raw["all_clear"])
+        ):
             continue
         if number in named or text[0] not in raw["all_clear_openings"]:
             return False
@@ -298,11 +322,13 @@ def _drop_all_clear(report: TaggedReport, draft: Draft) -> bool:
 
 def _drawn_details(report: TaggedReport, m: Mention, rng: np.random.Generator) -> list[str]:
     """A grade and a side at random, as findings that are there have them; nothing large in lungs that are called clear."""
-    large = () if {"clear", "expanded", "inflated"} & set(report.words) else ("large",)
+    well = {"clear", "expanded", "inflated", "aerated"} & set(report.words)
+    large = () if well else ("large",)
+    moderate = () if well else ("moderate",)
     if m.finding.scale == "none":
         grades: tuple[str, ...] = ()
     elif m.finding.scale == "size" and m.finding.article:
-        grades = ("small", *large) if m.plural else ("small", "moderate", *large)
+        grades = ("small", *large) if m.plural else ("small", *moderate, *large)
     else:  # 'moderate consolidation' needs no article
         grades = ("mild", "moderate", "severe")
     grade = [str(pick(grades, rng))] if grades else []

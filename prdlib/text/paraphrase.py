@@ -22,20 +22,27 @@ def _sentence_order(report: TaggedReport, rng: np.random.Generator) -> Operation
         parts, last = parts[:-1], list(parts[-1])
     else:
         last = []
+    first: list[int] = []
+    if set(raw["examinations"]) & set(words[parts[0].start : parts[0].stop]):  # what was examined is said first
+        first, parts = list(parts[0]), parts[1:]
     if len(parts) < 2:
         return None
-    return [i for k in rng.permutation(len(parts)) for i in parts[k]] + last
+    return first + [i for k in rng.permutation(len(parts)) for i in parts[k]] + last
 
 
 def _leans(report: TaggedReport, part: range, raw: dict[str, Any]) -> bool:
     """Whether a sentence points to another, tells a course without saying of what ('slight progression.'), is a number or a
     heading, and so has its place."""
     words = report.words[part.start : part.stop]
-    heading = len(part) <= 2 and (words[0].isdigit() or set(words) <= set(raw["headings"]))
+    heading = len(part) <= 2 and (words[0].isdigit() or set(words) <= {*raw["headings"], *raw["examinations"]})
     nouns = {report.words[i] for i in part if report.tags[i].startswith("NN")} - {*raw["course"], *raw["time_words"]}
     course = set(raw["course"]) & set(words) and not nouns - set(raw["examinations"])
     points = set(raw["pointing_back"]) & set(words[:4]) or {"this", "these", "they", "those"} & set(words)
-    return bool(heading or course or points or words[0] in raw["leaning_openings"])
+    subject = set(raw["pointing_subjects"]) & set(words[:3]) or {"tip", *raw["advice"]} & set(words)
+    known = any(
+        words[k] == "the" and words[k + 1 : k + 2] and words[k + 1] in raw["devices"] for k in range(len(words))
+    )
+    return bool(heading or course or points or subject or known or words[0] in raw["leaning_openings"])
 
 
 def _synonyms(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
@@ -48,7 +55,8 @@ def _synonyms(report: TaggedReport, rng: np.random.Generator) -> Operations | No
             place = find_phrase(words, phrase, part.start, part.stop)
             if place >= 0 and not taken & set(range(place, place + len(phrase))):
                 taken |= set(range(place, place + len(phrase)))
-                if old != new:  # a row that stands for itself guards its words
+                beside = set(rules().raw["only_without"].get(old, ())) & set(words)
+                if old != new and not beside:  # a row that stands for itself guards its words
                     found.append((place, len(phrase), new.split()))
     if not found:
         return None
@@ -71,7 +79,8 @@ def _voice(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
         if len(inside) != 1 or inside[0].polarity not in ("affirmed", "denied"):
             continue
         m = inside[0]
-        if VERBS & set(words[m.head_end : m.end]) or {"and", "also", "visible", "visualized"} & set(text[:-1]):
+        barring = {"and", "also", "visible", "visualized", *rules().raw["events"]}
+        if VERBS & set(words[m.head_end : m.end]) or barring & set(text[:-1]):
             continue
         bare = m.finding.article and not m.plural and text[0] not in ("a", "an", "the", "no", "there")
         if bare or VERBS & set(words[part.start + 2 : m.start]):  # no article to bring along, or a clause of its own

@@ -8,7 +8,7 @@ from functools import cache
 
 import numpy as np
 
-from prdlib.text.editing import Draft, cut_off, overlapping, pick, stated
+from prdlib.text.editing import Draft, by_finding, cut_off, leaned_on, overlapping, pick, stated
 from prdlib.text.perturbation import Operations
 from prdlib.text.statements import Mention, find_phrase, mentions, rules, sentences
 from prdlib.text.tagging import TaggedReport
@@ -17,7 +17,7 @@ from prdlib.text.tagging import TaggedReport
 def change_temporal(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
     """What is said to have grown has shrunk, what was stable has grown: of one finding, wherever the report says so."""
     raw, words, parts = rules().raw, report.words, sentences(report)
-    if _whole_chest_is_stable(words):
+    if _whole_chest_is_stable(words) or {"resolved", "developed"} & set(words):
         return None
     groups = {
         n: g for n, g in stated(report).items() if n not in raw["no_time"] and not any(cut_off(report, m) for m in g)
@@ -30,13 +30,16 @@ def change_temporal(report: TaggedReport, rng: np.random.Generator) -> Operation
             found = next((f for f in (_said_of_time(report, m, *pair) for pair in _table()) if f), None)
             if found:
                 place, old, new = found
+                if name in raw["measured"][:3]:
+                    new = tuple(raw["of_a_nodule"].get(word, word) for word in new)
                 draft.replace(place, place + len(old), new)
                 done |= set(range(place, place + len(old)))
         about = {i for m in groups[name] for i in parts[m.sentence]} - done
         left = {words[i] for i in about} & set(raw["course"])
         others = {words[i] for i in about} & set(raw["also"].get(name, ()))
-        elsewhere = _course_elsewhere(report, name, {m.sentence for m in groups[name]})
-        if done and not left and not others and not elsewhere and not set(raw["hedges"]) & {words[i - 1] for i in done}:
+        said = left or others or _course_elsewhere(report, name, {m.sentence for m in groups[name]})
+        hedged = set(raw["hedges"]) & {words[i - 1] for i in done}
+        if done and not said and not hedged and not leaned_on(report, groups[name]):
             return draft.operations()
     return None
 
@@ -52,15 +55,21 @@ def _whole_chest_is_stable(words: Sequence[str]) -> bool:
 
 
 def _course_elsewhere(report: TaggedReport, name: str, own: set[int]) -> bool:
-    """Whether another sentence tells the course of the same thing by another name."""
+    """Whether another sentence tells the course of the same thing by another name, or was cut off while it told one."""
     raw, words = rules().raw, report.words
+    if report.n_words > len(words) and set(raw["course"]) & set(words[-4:]):
+        return True
     kin = {*overlapping(name), *(other for part in raw["overlaps"] if name in part for other in part)}
     named = {m.sentence for m in mentions(report) if m.finding.name in kin}
+    kinds = {
+        words[i] for m in by_finding(report)[name] for i in range(m.start, m.end)
+        if report.tags[i].startswith(("NN", "JJ")) and words[i] not in raw["course"]
+    }  # fmt: skip
     for number, part in enumerate(sentences(report)):
         text = set(words[part.start : part.stop])
         heart = name == "cardiomegaly" and text & {"heart", "silhouette", "cardiac", "cardiomediastinal"}
         same = number in named or heart or set(raw["also"].get(name, ())) & text or {"stable", "chronic"} <= text
-        if same and number not in own and {*raw["course"], "resolved"} & text:
+        if (same or kinds & text) and number not in own and {*raw["course"], "resolved"} & text:
             return True
     return False
 
@@ -88,6 +97,13 @@ def _said_of_time(
     behind = words[place + len(old) : part.stop]
     if place >= m.head_end and behind and behind[0] not in ("since", "from", "compared", "in"):
         return None  # 'is stable and noted', 'cardiomegaly stable mediastinal contours'
+    if behind[:2] == ("in", "appearance") or ("no" in old and "or" in words[m.head_end : part.stop]):
+        return None
+    rest = set(words[m.end : part.stop])
+    if (
+        place < m.head and "and" in rest and set(raw["not_temporal_before"]) & rest
+    ):  # 'stable cardiomegaly and contours'
+        return None
     if old[0] in ("is", "are", "has", "have") and words[place - 1 : place] == ("there",):  # 'there is stable ...'
         return None
     if " ".join(old) in raw["needs_time"] and not set(raw["time_words"]) & set(words[part.start : part.stop]):
@@ -136,9 +152,10 @@ def _apart(report: TaggedReport, i: int) -> bool:
 
 
 def _graded(report: TaggedReport, i: int) -> bool:
-    """Whether the sentence says in words how large it is, or measures a device."""
-    part = next(part for part in sentences(report) if i in part)
-    return bool(set(rules().raw["not_measured_with"]) & set(report.words[part.start : part.stop]))
+    """Whether the sentence, or one beside it, says in words how large it is, or it measures a device."""
+    parts, sizes = sentences(report), set(rules().raw["not_measured_with"])
+    k = next(k for k, part in enumerate(parts) if i in part)
+    return any(sizes & set(report.words[part.start : part.stop]) for part in parts[max(0, k - 1) : k + 2])
 
 
 def _number(word: str) -> bool:

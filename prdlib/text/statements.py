@@ -237,7 +237,9 @@ def _lost_denial(words: Sequence[str], sentence: range, head: int, raw: dict[str
     """Whether the finding stands in a list of denied ones whose 'no' is missing, as happens where words were struck out:
     'lungs are clear airspace disease', 'pleural effusion or pneumothorax.'"""
     before, inside = words[sentence.start : head], words[sentence.start : sentence.stop]
-    clear = "clear" in before and not {*raw["stops"], *raw["leaning"], "than", "with", "and"} & set(before)
+    behind = before[before.index("clear") + 1 :] if "clear" in before else ()
+    clear = "clear" in before and not {*raw["stops"], *raw["leaning"], "than", "with", "and"} & set(behind)
+    clear = clear and not {*raw["stops"], "than", "relatively", "not"} & set(before)
     bare = "or" in inside and not {*raw["sides"], *raw["zones"], *raw["uncertain"], *VERBS} & set(inside)
     graded = any(word in table for table in raw["grades"].values() for word in inside)
     return clear or (bare and not graded and len(inside) <= 8)

@@ -16,9 +16,9 @@ from prdlib.evaluation.image_gain import (
     other_rows,
     structure_benchmark,
 )
-from prdlib.evaluation.paraphrases import paraphrase_table
+from prdlib.evaluation.paraphrases import paraphrase_outcomes, paraphrase_table
 from prdlib.evaluation.text_only import text_only_table
-from prdlib.evaluation.twins import make_twins, twin_outcomes, twin_table
+from prdlib.evaluation.twins import CHANCE, make_twins, twin_outcomes, twin_table
 from prdlib.repro import generator
 from prdlib.text import tag
 
@@ -209,9 +209,34 @@ def test_paraphrases_of_an_oracle_of_meaning_stand_above_false_edits(world):
     scorer = Scorer(
         lambda i: one_hot[i], lambda t: one_hot[truth[t] + 1] if t in truth else torch.zeros(N + 1, dtype=torch.float64)
     )
-    row = paraphrase_table(scorer, images, benchmark, 100).set_index("paraphrase").loc["paraphrase_synonyms"]
-    assert row["above edit"] == 1
-    assert row["prefers original"] == 0  # a tie: neither is preferred
+    outcomes = paraphrase_outcomes(scorer, images, benchmark)
+    row = paraphrase_table(outcomes, 100).set_index("paraphrase").loc["paraphrase_synonyms"]
+    assert row["above_edit"] == row["above_edit_low"] == 1
+    assert row["prefers_original"] == 0  # a tie: neither is preferred
+    assert (row["n"], row["pairs"], row["seeds"]) == (len(outcomes), outcomes["pairs"].sum(), 1)
+
+
+def test_seeds_are_a_second_level_of_twins_and_paraphrases():
+    """Two seeds that disagree: one right everywhere, one nowhere. The same value, and an interval that says so."""
+    ids = [f"s{i:02d}" for i in range(60)]
+    same = [
+        pd.DataFrame({"study_id": ids, "exchanged": "side", **dict.fromkeys(CHANCE, 0.5), "seed": s}) for s in (0, 1)
+    ]
+    apart = [part.assign(**dict.fromkeys(CHANCE, float(part["seed"].iloc[0]))) for part in same]
+    calm, torn = (twin_table(pd.concat(parts), 200).iloc[0] for parts in (same, apart))
+    assert calm["value"] == torn["value"] == 0.5
+    assert calm["ci_high"] - calm["ci_low"] == 0
+    assert torn["ci_high"] - torn["ci_low"] > 0.9
+    assert torn["seeds"] == 2
+    few = twin_table(apart[0].head(10), 200)
+    assert few["ci_low"].isna().all()
+    facts = {"paraphrase": "p", "study_id": ids, "prefers_original": 0.5, "pairs": 2}
+    both = pd.concat([pd.DataFrame({**facts, "above": 2.0 * s, "seed": s}) for s in (0, 1)])
+    row = paraphrase_table(both, 200).iloc[0]
+    assert row["above_edit"] == 0.5
+    assert row["above_edit_high"] - row["above_edit_low"] > 0.9
+    assert row["prefers_original_low"] == row["prefers_original_high"] == 0.5
+    assert (row["pairs"], row["seeds"]) == (120, 2)
 
 
 def test_twins_need_both_film_and_text():

@@ -45,7 +45,10 @@ def test_one_row_a_model_and_test_with_controls_and_text_models(report):
     assert set(gains.loc["clip", "trained_on"]) == {"no"}
     assert set(found.tables()) == {"image_gain", "gain_families", "gain_differences", "twins", "paraphrases"}
     assert set(found.twins["model"]) == {"clip", "prd"}
-    assert len(found.paraphrases) == 4
+    assert list(found.paraphrases["model"]) == ["clip", "prd"]
+    assert (found.paraphrases["seeds"] == 2).all()
+    assert (found.twins["seeds"] == 2).all()
+    assert (gains["noops"] == 0).all()
 
 
 def test_the_same_numbers_again(report, tiny_data):
