@@ -17,6 +17,7 @@ from prdlib.text.editing import (
     sentence_words,
     unspoken,
 )
+from prdlib.text.finding_edits import called_clear
 from prdlib.text.perturbation import Operations
 from prdlib.text.statements import Mention, find_phrase, mentions, rules, sentences
 from prdlib.text.tagging import TaggedReport
@@ -50,7 +51,9 @@ def swap_zone(report: TaggedReport, rng: np.random.Generator) -> Operations | No
     options = [(m, side, zone) for m, side, zone in found if not anchored & set(sentence_words(report, m))]
     options = [(m, side, zone) for m, side, zone in options if not middle_lobe(sentence_words(report, m))]
     chosen = pick(options, rng)
-    if chosen is None or unspoken(report, "zone"):
+    if chosen is None or unspoken(report, "zone") or leaned_on(report, [m for m, _, _ in found]):
+        return None
+    if any(m.zone and not m.finding.zoned for m in mentions(report)):  # 'bibasilar infiltrates, bibasilar edema'
         return None
     _, side, zone = chosen
     group = [m for m, s, z in found if z == zone and (s == side or not s or not side)]
@@ -113,7 +116,7 @@ def _sized_otherwise(report: TaggedReport, m: Mention) -> bool:
     """Whether a sentence that names the finding, or one that may stand for it, says its size in further words, or the lungs are
     called clear beside a finding of the lung."""
     raw, words, parts = rules().raw, report.words, sentences(report)
-    if "clear" in words and m.finding.name not in raw["outside_the_lung"]:
+    if m.finding.name not in raw["outside_the_lung"] and called_clear(report, m.finding.name):
         return True
     if m.finding.name in raw["measured"] and set(raw["units"]) & set(words):
         return True

@@ -322,7 +322,7 @@ def _drop_all_clear(report: TaggedReport, draft: Draft) -> bool:
 
 def _drawn_details(report: TaggedReport, m: Mention, rng: np.random.Generator) -> list[str]:
     """A grade and a side at random, as findings that are there have them; nothing large in lungs that are called clear."""
-    well = {"clear", "expanded", "inflated", "aerated"} & set(report.words)
+    well = {"clear", "expanded", "inflated", "aerated", "hyperexpanded", "hyperinflated"} & set(report.words)
     large = () if well else ("large",)
     moderate = () if well else ("moderate",)
     if m.finding.scale == "none":

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from prdlib.text.editing import Draft
+from prdlib.text.editing import Draft, cut_off
 from prdlib.text.finding_edits import PRESENT, THERE
 from prdlib.text.perturbation import Operations, Perturbation
 from prdlib.text.statements import VERBS, find_phrase, mentions, rules, sentences
@@ -79,6 +79,8 @@ def _voice(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
         if len(inside) != 1 or inside[0].polarity not in ("affirmed", "denied"):
             continue
         m = inside[0]
+        if cut_off(report, m):
+            continue
         barring = {"and", "also", "visible", "visualized", *rules().raw["events"]}
         if VERBS & set(words[m.head_end : m.end]) or barring & set(text[:-1]):
             continue

@@ -100,9 +100,8 @@ def _said_of_time(
     if behind[:2] == ("in", "appearance") or ("no" in old and "or" in words[m.head_end : part.stop]):
         return None
     rest = set(words[m.end : part.stop])
-    if (
-        place < m.head and "and" in rest and set(raw["not_temporal_before"]) & rest
-    ):  # 'stable cardiomegaly and contours'
+    joined = heads or set(raw["not_temporal_before"]) & rest
+    if place < m.head and "and" in rest and joined:  # 'stable cardiomegaly and contours'
         return None
     if old[0] in ("is", "are", "has", "have") and words[place - 1 : place] == ("there",):  # 'there is stable ...'
         return None
@@ -115,9 +114,9 @@ def change_measurement(report: TaggedReport, rng: np.random.Generator) -> Operat
     """A measurement doubles or halves, everywhere it stands."""
     units, words = set(rules().raw["units"]), report.words
     options = [_measured(report, i, units) for i, word in enumerate(words) if word in units]
-    options = [places for places in options if places and not _graded(report, places[0])]
+    options = [places for places in options if places]
     chosen = pick(options, rng)
-    if chosen is None:
+    if chosen is None or any(_graded(report, places[0]) for places in options):
         return None
     factor = pick((0.5, 2), rng)
     new = {words[i]: _scaled(words[i], factor) for i in chosen}
