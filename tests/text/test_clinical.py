@@ -34,6 +34,10 @@ def edit(text, name, seed=0):
         ("exchange_findings", "A small left nodule. A large right mass.", None),  # one may stand for the other
         ("exchange_findings", "A small left effusion. A large right pneumothorax.",
          "a small left pneumothorax a large right effusion"),
+        ("exchange_findings", "There is a small left effusion. No pneumothorax is seen.",
+         "there is a small left pneumothorax no effusion is seen"),
+        ("exchange_findings", "There is bibasilar atelectasis. No pneumothorax.", None),  # would need an article
+        ("exchange_findings", "A small left effusion. No pneumothorax. No acute disease.", None),
         ("negate_finding", "There is a small left effusion.", "there is no effusion"),
         ("negate_finding", "Mild cardiomegaly is seen. No edema.", "no cardiomegaly is seen no edema"),
         ("omit_finding", "Lungs are clear. Mild cardiomegaly. Impression of cardiomegaly.", "lungs are clear"),
@@ -90,6 +94,30 @@ def test_a_measurement_changes_everywhere_and_keeps_its_form():
         ("change_measurement", "Two views. T12 fracture of the 7th rib."),
         ("change_measurement", "An area of ² cm and 3² cm."),
         ("replace_finding", "Heart size is normal."),
+        # Faults that readings of real reports found.
+        (
+            "omit_finding",
+            "Lungs are expanded and clear airspace disease. Heart size is normal.",
+        ),  # its 'of' was struck out
+        ("omit_finding", "Pleural effusion or pneumothorax. Heart size is normal."),  # its 'no' was struck out
+        ("omit_finding", "Healed rib fractures are stable. Healing rib callus."),
+        ("negate_finding", "There is a pneumonia. Consider followup to document resolution."),
+        ("swap_laterality", "Right middle and lower lobe opacity."),
+        ("swap_zone", "Bibasilar infiltrates are present. Bibasilar edema."),
+        ("swap_zone", "Dependent right basilar atelectasis."),
+        ("change_severity", "Mild streaky opacities are present. Minimal basilar airspace disease."),
+        ("change_severity", "There is minimal effusion."),
+        ("change_temporal", "Stable cardiomegaly and mild interstitial opacities."),
+        ("change_temporal", "Areas of scarring are unchanged in appearance."),
+        ("change_measurement", "A small nodule. This measures 8 mm. 1. 8 mm left nodule."),
+        ("affirm_finding", "No fracture. Bony structures are intact."),
+        ("replace_finding", "Mild cardiomegaly. No effusion."),
+        ("exchange_attributes", "Minimal left cardiomegaly. This shows an increase. Marked atelectasis."),
+        ("paraphrase_sentence_order", "There is a pneumonia. Consider followup to document resolution."),
+        ("paraphrase_sentence_order", "There is a left catheter. The catheter reaches the vein."),
+        ("paraphrase_sentence_order", "Lung nodule. Slight progression."),
+        ("paraphrase_synonyms", "A pericardial effusion. A small pleural effusion."),
+        ("paraphrase_synonyms", "Enlarged cardiac silhouette."),
     ],
 )
 def test_where_it_would_say_the_same_or_contradict_it_does_not_apply(name, text):
