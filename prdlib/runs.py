@@ -78,14 +78,15 @@ def plan(config: RunConfig, notebooks: Path, run_dir: Path, call: Mapping[str, A
                 )
             )
     trained = tuple(step.key for step in steps[1:])
+    first = trained[: len(config.methods)]  # 04 and 05 look at the first seed: they do not wait for the others
     method = "prd" if "prd" in config.methods else config.methods[-1]
     seed = config.seeds[0]
-    for name, extra in (
-        ("03_ablations", {}),
-        ("04_attention", {"method": method, "seed": seed}),
-        ("05_downstream", {"seed": seed}),
+    for name, extra, needs in (
+        ("03_ablations", {}, trained),
+        ("04_attention", {"method": method, "seed": seed}, first),
+        ("05_downstream", {"seed": seed}, first),
     ):
-        steps.append(Step(name, notebooks / f"{name}.ipynb", {**common, **extra}, trained))
+        steps.append(Step(name, notebooks / f"{name}.ipynb", {**common, **extra}, needs))
     return steps
 
 
