@@ -43,8 +43,8 @@ figures: quick
 	cp papermill_runs/latest/figures/01_contact_sheet.json figures/contact_sheet.json
 
 # Keep the numbers and score plots of the newest run in git (no image and no report): make run PROFILE=cpu, then this. Seeds
-# beyond the profile's: make run PROFILE=cpu OPTIONS='--set seeds=[0,1,2]'. The structure benchmark of all seeds, with its figures:
-# python -m prdlib evaluate --profile cpu --set 'seeds=[0,1,2]' --output papermill_runs/latest/structure, before this.
+# beyond the profile's: make run PROFILE=cpu OPTIONS='--set seeds=[0,1,2]'. Before this, the tables of all seeds: python -m prdlib
+# evaluate --profile cpu --set 'seeds=[0,1,2]' --output papermill_runs/latest/structure; with --task auroc, .../auroc.
 REFERENCE := papermill_runs/reference/$(PROFILE)
 KEPT_TABLES := summary 03_scores 03_differences 04_pointing 05_overview 05_prevalence 05_summary 05_zero_shot 05_linear_probe \
   05_image_gain 05_gain_families 05_gain_differences 05_paraphrases 05_twins
@@ -55,9 +55,8 @@ reference: $(STAMP)
 	rm -rf $(REFERENCE) && mkdir -p $(REFERENCE)
 	cd papermill_runs/latest && cp $(KEPT_TABLES:%=metrics/%.csv) $(KEPT_FIGURES:%=figures/%.png) $(KEPT_FIGURES:%=figures/%.json) \
 	  ../reference/$(PROFILE)/
-	if [ -d papermill_runs/latest/structure ]; then mkdir $(REFERENCE)/structure && \
-	  cp papermill_runs/latest/structure/*.csv papermill_runs/latest/structure/*.png papermill_runs/latest/structure/*.json \
-	  $(REFERENCE)/structure/; fi
+	for task in structure auroc; do if [ -d papermill_runs/latest/$$task ]; then mkdir $(REFERENCE)/$$task && \
+	  find papermill_runs/latest/$$task -maxdepth 1 -type f ! -name '*.pdf' -exec cp {} $(REFERENCE)/$$task/ \; ; fi; done
 	$(PY) tests/test_readme.py
 
 format: $(STAMP)

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,9 @@ import yaml
 from prdlib.config import ConfigError, check_method, load_profile, reference
 from prdlib.manifest import continue_command, read_manifest
 from prdlib.repro import project_root, write_atomic
+
+if TYPE_CHECKING:
+    from prdlib.notebook import Run
 
 
 def parser() -> argparse.ArgumentParser:
@@ -24,7 +28,9 @@ def parser() -> argparse.ArgumentParser:
     status = commands.add_parser("status", help="what each step of a run is doing or did")
     prepare = commands.add_parser("prepare", help="prepare the data of a profile")
     pretrain = commands.add_parser("pretrain", help="train one method with one seed, without a notebook")
-    evaluate = commands.add_parser("evaluate", help="the structure benchmark of one model or more, ours or not")
+    evaluate = commands.add_parser(
+        "evaluate", help="the structure benchmark of one model or more, ours or not; AUROC of ours"
+    )
     frozen = commands.add_parser("benchmark-set", help="write the edited reports of a split once, for any model")
     commands.add_parser("settings", help="every setting with its default, range and meaning")
     for command in (run, prepare, pretrain, evaluate, frozen):
@@ -38,7 +44,8 @@ def parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("models", nargs="*", metavar="MODEL", help="a checkpoint's folder, clip:FOLDER, "
                           "open_clip:NAME:WEIGHTS, embeddings X.npz (none: every training of the profile's run)")  # fmt: skip
-    evaluate.add_argument("--task", default="structure", choices=("structure",))
+    evaluate.add_argument("--task", default="structure", choices=("structure", "auroc"),
+                          help="structure: the benchmark; auroc: zero-shot and linear probe, ours only")  # fmt: skip
     evaluate.add_argument("--benchmark", default="", help="a file of benchmark-set (default: drawn anew, seed 0)")
     evaluate.add_argument("--output", default="", help="folder for the tables as CSV, and their figures")
     frozen.add_argument("file", help="the file to write (JSON lines)")
@@ -161,6 +168,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     run = open_run(options.profile, settings_of(options.set), data=options.data)
     if not models:
         models = {(m, s): PRDAdapter(run.trained(m, s).model) for s in run.config.seeds for m in run.config.methods}
+    if options.task == "auroc":
+        return _auroc(options, models, run)
     data, train = run.config.data, run.split("train")
     split = benchmark_split(options.benchmark) if options.benchmark else "test"
     if split == "train":
@@ -197,6 +206,29 @@ def _evaluate(options: argparse.Namespace) -> int:
         print(f"\nbenchmark set {frozen.hash}, {number} of {frozen.of} studies of the set, file hash {whole}")
     else:
         print(f"\nbenchmark set {frozen.hash}, {number} studies")
+    return 0
+
+
+def _auroc(options: argparse.Namespace, models: dict, run: Run) -> int:
+    """AUROC of our own checkpoints: other models have other images, prompts and features."""
+    from prdlib.evaluation.adapters import PRDAdapter
+    from prdlib.evaluation.downstream import auroc_tables
+    from prdlib.evaluation.structure_report import check_sizes
+
+    if options.benchmark:
+        raise ConfigError("--benchmark belongs to the task structure: leave it out.")
+    other = [name for (name, _), model in models.items() if not isinstance(model, PRDAdapter)]
+    if other:
+        raise ConfigError(f"The task auroc is for checkpoints of this library, {other[0]} is none.")
+    splits = {name: run.split(name) for name in ("train", "validation", "test")}
+    check_sizes(models, splits["test"].images.shape[-1], run.config.data.word_limit)
+    found = auroc_tables(
+        {key: m.model for key, m in models.items()}, splits, run.info["labels"], run.config.evaluation.bootstrap
+    )
+    for name, table in found.items():
+        print(f"\n{name.replace('_', ' ')} AUROC (chance 0.5)\n{table.round(3).to_string(index=False)}")
+        if options.output:
+            write_atomic(Path(options.output) / f"{name}.csv", table.to_csv(index=False))
     return 0
 
 

@@ -61,7 +61,7 @@ def test_a_checkpoint_and_its_embeddings_get_the_same_table(place, capsys):
     facts = json.loads((place / "tables" / "model" / "heat_map.json").read_text())
     assert facts["benchmark"] == json.loads((place / "set.jsonl").read_text().splitlines()[0])["hash"]
     for name in ("heat_map", "dumbbells"):
-        assert Image.open(place / "tables" / "model" / f"{name}.png").size[0] > 400
+        assert Image.open(place / "tables" / "model" / f"{name}.png").size[0] > 300
     pd.testing.assert_frame_equal(ours.drop(columns="trained_on"), stored.drop(columns="trained_on"), atol=0.11, rtol=0)
 
 
@@ -72,6 +72,16 @@ def test_a_set_of_validation_is_scored_on_validation(place, capsys):
     header = json.loads((place / "validation.jsonl").read_text().splitlines()[0])
     assert f"hash {header['hash']}" in written
     assert f"benchmark set {header['hash']}, {header['studies']} studies" in capsys.readouterr().out
+
+
+def test_auroc_of_a_checkpoint(place, capsys):
+    assert main(["evaluate", "model", "--task", "auroc", "--output", "tables/auroc", *OPTIONS]) == 0
+    assert "linear probe AUROC (chance 0.5)" in capsys.readouterr().out
+    for name in ("zero_shot", "linear_probe"):
+        table = pd.read_csv(place / "tables" / "auroc" / f"{name}.csv").set_index("label")
+        assert (table["model"] == "model").all()
+        assert (table["seeds"] == 1).all()
+        assert 0 <= table.loc["mean", "ci_low"] <= table.loc["mean", "value"] <= table.loc["mean", "ci_high"] <= 1
 
 
 def test_a_part_of_a_set_and_texts_that_were_cut_are_told(place, capsys, monkeypatch):
@@ -94,6 +104,8 @@ def test_a_part_of_a_set_and_texts_that_were_cut_are_told(place, capsys, monkeyp
         (["evaluate", "nothing"], "No model at 'nothing'"),
         (["evaluate", "model.npz", "--benchmark", "missing.jsonl"], "No benchmark set at 'missing.jsonl'"),
         (["evaluate"], "No finished training of clip with seed 0"),
+        (["evaluate", "model.npz", "--task", "auroc"], "model.npz is none"),
+        (["evaluate", "model", "--task", "auroc", "--benchmark", "set.jsonl"], "belongs to the task structure"),
     ],
 )
 def test_what_is_missing_is_one_sentence(arguments, message, capsys):

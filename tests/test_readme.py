@@ -44,13 +44,16 @@ def results_table(folder: Path) -> str:
     for _, row in summary.iterrows():
         rows.append("| " + " | ".join(row[["metric", "chance", "n", "seeds", *methods]]) + " |")
     for name in ("zero_shot", "linear_probe"):
-        table = pd.read_csv(folder / f"05_{name}.csv")
-        mean = table[table["label"] == "mean"].set_index("series")
+        first = pd.read_csv(folder / f"05_{name}.csv").rename(columns={"series": "model"}).assign(seeds=1)
+        every = folder / "auroc" / f"{name}.csv"  # of all seeds, where ``evaluate --task auroc`` was run on them
+        table = pd.read_csv(every) if every.is_file() else first
+        mean, before = (part[part["label"] == "mean"].set_index("model") for part in (table, first))
         cells = [f"{r.value:.3f} [{r.ci_low:.3f}, {r.ci_high:.3f}]" for r in (mean.loc[m] for m in methods)]
         title = name.replace("_", " ") + f" AUROC, mean of {table['label'].nunique() - 1} labels"
-        if "untrained" in mean.index:
-            title += f" (untrained {mean.loc['untrained', 'value']:.3f})"
-        rows.append(f"| {title} | 0.5 | {int(mean['n'].iloc[0])} | 1 | " + " | ".join(cells) + " |")
+        if "untrained" in before.index:
+            title += f" (untrained {before.loc['untrained', 'value']:.3f})"
+        facts = f"{int(mean['n'].iloc[0])} | {int(mean['seeds'].iloc[0])}"
+        rows.append(f"| {title} | 0.5 | {facts} | " + " | ".join(cells) + " |")
     return "\n".join(rows + gain_rows(folder, methods))
 
 

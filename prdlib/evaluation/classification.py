@@ -24,27 +24,37 @@ def linear_probe(
     resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """AUROC per label on the test split with 95 % intervals.
+    """AUROC per label on the test split with 95 % intervals; see :func:`probe_scores`.
 
     train, validation, test: (features [n, C], labels [n, L] with 1 present, 0 absent, other values not judged).
-    One C of the logistic regression for all labels, by mean AUROC on validation; test labels are read once, at the end.
     A label without both classes in train or test has value NaN and a note.
+    """
+    scores, strength = probe_scores(train, validation, test[0])
+    truth = np.where(np.isin(test[1], (0, 1)), test[1], np.nan)
+    return auroc_intervals(truth, scores, names, test_ids, resamples, seed).assign(
+        task="linear probe", strength=strength
+    )
+
+
+def probe_scores(
+    train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray], test: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """(scores [n, L] of the test features [n, C], C of the logistic regression).
+
+    One C for all labels, by mean AUROC on validation; NaN for a label without both classes in train. No test label is read.
     """
     scaler = StandardScaler().fit(train[0])
     features = {
-        name: scaler.transform(part[0])
-        for name, part in zip(("train", "val", "test"), (train, validation, test), strict=True)
+        name: scaler.transform(part) for name, part in (("train", train[0]), ("val", validation[0]), ("test", test))
     }
     best, best_value = None, -np.inf
     for strength in STRENGTHS:
-        models = [_fit(features["train"], train[1][:, c], strength) for c in range(len(names))]
+        models = [_fit(features["train"], train[1][:, c], strength) for c in range(train[1].shape[1])]
         value = _mean_auroc(_scores(models, features["val"]), validation[1])
         if best is None or value > best_value:
             best, best_value = (strength, models), value
     strength, models = best
-    truth = np.where(np.isin(test[1], (0, 1)), test[1], np.nan)
-    table = auroc_intervals(truth, _scores(models, features["test"]), names, test_ids, resamples, seed)
-    return table.assign(task="linear probe", strength=strength)
+    return _scores(models, features["test"]), strength
 
 
 def _fit(features: np.ndarray, labels: np.ndarray, strength: float) -> LogisticRegression | None:

@@ -8,10 +8,11 @@ import numpy as np
 import pandas as pd
 
 from prdlib.data.batches import EvaluationData
-from prdlib.evaluation.classification import linear_probe
-from prdlib.evaluation.embeddings import image_features
+from prdlib.evaluation.classification import linear_probe, probe_scores
+from prdlib.evaluation.embeddings import embed_images, image_features
 from prdlib.evaluation.overview import overview
-from prdlib.evaluation.zero_shot import zero_shot
+from prdlib.evaluation.statistics import auroc_intervals
+from prdlib.evaluation.zero_shot import zero_shot, zero_shot_scores
 from prdlib.models import PRDModel
 
 TIDY = ["task", "label", "series", "value", "ci_low", "ci_high", "n", "chance"]
@@ -56,6 +57,40 @@ def probe_table(
         ids = np.asarray(splits["test"].study_ids)
         parts.append(linear_probe(train, validation, test, list(labels), ids, resamples).assign(series=name))
     return pd.concat(parts, ignore_index=True)
+
+
+def auroc_tables(
+    models: Mapping[tuple[str, int], PRDModel],
+    splits: Mapping[str, EvaluationData],
+    labels: Sequence[str],
+    resamples: int = 1000,
+) -> dict[str, pd.DataFrame]:
+    """'zero_shot' and 'linear_probe': AUROC per label and model, (name, training seed) -> model, seeds as a second level.
+
+    Columns: model, label, value (mean over seeds), ci_low, ci_high, n, positives, chance, seeds, note.
+    """
+    names, test = list(labels), splits["test"]
+    truth = np.where(np.isin(test.labels, (0, 1)), test.labels, np.nan)
+    scores: dict[str, dict[str, list[np.ndarray]]] = {"zero_shot": {}, "linear_probe": {}}
+    for (name, _), model in models.items():
+        zero = zero_shot_scores(model, embed_images(model, test.images), names)
+        train, validation = (
+            (image_features(model, splits[s].images), splits[s].labels) for s in ("train", "validation")
+        )
+        probe, _ = probe_scores(train, validation, image_features(model, test.images))
+        scores["zero_shot"].setdefault(name, []).append(zero)
+        scores["linear_probe"].setdefault(name, []).append(probe)
+    tables = {}
+    for task, by_model in scores.items():
+        parts = [
+            auroc_intervals(truth, np.stack(found), names, np.asarray(test.study_ids), resamples).assign(
+                model=name, seeds=len(found)
+            )
+            for name, found in by_model.items()
+        ]
+        joined = pd.concat(parts, ignore_index=True)
+        tables[task] = joined[["model", *(c for c in joined.columns if c not in ("model", "metric"))]]
+    return tables
 
 
 def overview_table(

@@ -77,18 +77,23 @@ def bootstrap_weights(clusters: np.ndarray, resamples: int, seed: int = 0) -> np
 
 
 def resampled_means(values: np.ndarray, resamples: int = 1000, seed: int = 0) -> np.ndarray:
-    """Means of [columns, n, seeds] over resampled studies and, where there are two or more, resampled seeds: [columns, draws].
+    """Means of [columns, n, seeds] over resampled studies and, where there are two or more, resampled seeds: [columns, draws]."""
+    studies = bootstrap_weights(np.arange(values.shape[1]), resamples, seed)  # [resamples, n]
+    per_seed = np.einsum("cns,rn->crs", values, studies) / studies.sum(axis=1)[:, None]
+    return redraw_seeds(per_seed, seed)
+
+
+def redraw_seeds(per_seed: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Training seeds as a second level of a bootstrap: [..., draws, seeds] -> [..., draws], each the mean of seeds drawn anew.
 
     S seeds drawn with replacement spread by a factor (S - 1) / S too little, which is put back.
     """
-    number = values.shape[2]
-    studies = bootstrap_weights(np.arange(values.shape[1]), resamples, seed)  # [resamples, n]
-    per_seed = np.einsum("cns,rn->crs", values, studies) / studies.sum(axis=1)[:, None]
+    number = per_seed.shape[-1]
     if number == 1:
         return per_seed[..., 0]
-    draws = generator(seed, "seeds").multinomial(number, np.full(number, 1 / number), size=resamples) / number
-    mean = per_seed.mean(axis=2)
-    return mean + (np.einsum("crs,rs->cr", per_seed, draws) - mean) * np.sqrt(number / (number - 1))
+    draws = generator(seed, "seeds").multinomial(number, np.full(number, 1 / number), size=per_seed.shape[-2]) / number
+    mean = per_seed.mean(axis=-1)
+    return mean + (np.einsum("...rs,rs->...r", per_seed, draws) - mean) * np.sqrt(number / (number - 1))
 
 
 def auroc_intervals(
@@ -96,22 +101,25 @@ def auroc_intervals(
 ) -> pd.DataFrame:
     """AUROC of every label and their mean, with 95 % intervals.
 
-    truth: [n, L] in {0, 1}, NaN = not judged (such rows leave that label); scores: [n, L]; clusters: [n] study ids.
+    truth: [n, L] in {0, 1}, NaN = not judged (such rows leave that label); scores: [n, L], or [S, n, L] of S training seeds,
+    which are then a second level of the bootstrap and whose mean AUROC is the value; clusters: [n] study ids.
     Returns one row per label and 'mean' (over the labels that have both classes): metric, label, value, ci_low, ci_high,
     n, positives, chance. A label without both classes has value NaN and says so in ``note``.
     """
     rows, samples = [], []
+    scores = np.asarray(scores)[None] if np.ndim(scores) == 2 else np.asarray(scores)
     weights = bootstrap_weights(clusters, resamples, seed)
     for column, name in enumerate(names):
-        judged = np.isfinite(truth[:, column]) & np.isfinite(scores[:, column])
+        judged = np.isfinite(truth[:, column]) & np.isfinite(scores[:, :, column]).all(axis=0)
         positives = int((truth[judged, column] == 1).sum())
         row = {"metric": "AUROC", "label": name, "n": int(judged.sum()), "positives": positives, "chance": 0.5}
         if 0 < positives < judged.sum():
-            is_positive, score = truth[judged, column] == 1, scores[judged, column]
-            drawn = auroc(is_positive, score, weights[:, judged])
+            is_positive, by_seed = truth[judged, column] == 1, scores[:, judged, column]
+            drawn = redraw_seeds(np.stack([auroc(is_positive, s, weights[:, judged]) for s in by_seed], axis=1), seed)
             samples.append(drawn)
             low, high = np.nanpercentile(drawn, [2.5, 97.5])
-            row |= {"value": float(auroc(is_positive, score)), "ci_low": low, "ci_high": high, "note": ""}
+            value = float(np.mean([auroc(is_positive, s) for s in by_seed]))
+            row |= {"value": value, "ci_low": low, "ci_high": high, "note": ""}
         else:
             row |= {"value": np.nan, "ci_low": np.nan, "ci_high": np.nan, "note": "one class only: not defined"}
         rows.append(row)

@@ -1,6 +1,7 @@
 """Intervals and AUROC against simulation, scikit-learn and hand-computed cases."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -88,3 +89,14 @@ def test_holm_by_hand():
     assert adjusted[:3] == pytest.approx([0.03, 0.06, 0.06])
     assert np.isnan(adjusted[3])
     assert holm(np.array([0.9, 0.8])).max() <= 1
+
+
+def test_seeds_are_a_second_level_of_auroc():
+    rng = np.random.default_rng(3)
+    truth = (rng.random((150, 2)) < 0.4).astype(float)
+    good = truth + rng.normal(size=truth.shape)
+    same, one = (auroc_intervals(truth, s, ["a", "b"], np.arange(150), 200) for s in (np.stack([good] * 3), good))
+    pd.testing.assert_frame_equal(same, one)
+    apart = auroc_intervals(truth, np.stack([good, -good]), ["a", "b"], np.arange(150), 200).set_index("label")
+    assert np.allclose(apart["value"], 0.5)
+    assert apart.loc["mean", "ci_high"] - apart.loc["mean", "ci_low"] > 0.4  # the seeds disagree
