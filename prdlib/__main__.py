@@ -43,13 +43,13 @@ def parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--method", default="prd")
     pretrain.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("models", nargs="*", metavar="MODEL", help="a checkpoint's folder, clip:FOLDER, "
-                          "open_clip:NAME:WEIGHTS, embeddings X.npz (none: every training of the profile's run)")  # fmt: skip
+                          "open_clip:NAME:WEIGHTS, X.npz, embeddings:FOLDER (none: all trainings of the run)")  # fmt: skip
     evaluate.add_argument("--task", default="structure", choices=("structure", "auroc"),
                           help="structure: the benchmark; auroc: zero-shot and linear probe, ours only")  # fmt: skip
     evaluate.add_argument("--benchmark", default="", help="a file of benchmark-set (default: drawn anew, seed 0)")
     evaluate.add_argument("--output", default="", help="folder for the tables as CSV, and their figures")
     frozen.add_argument("file", help="the file to write (JSON lines)")
-    frozen.add_argument("--split", default="test", choices=("validation", "test"))
+    frozen.add_argument("--split", default="test", choices=("train", "validation", "test"))
     frozen.add_argument("--seed", type=int, default=0)
     frozen.add_argument("--export", default="", help="also write every image and text with its key into this folder")
     return root
@@ -157,7 +157,7 @@ def _evaluate(options: argparse.Namespace) -> int:
         make_benchmark_set,
     )
     from prdlib.evaluation.embeddings import mean_image
-    from prdlib.evaluation.structure_report import structure_report, trained_on
+    from prdlib.evaluation.structure_report import structure_report
     from prdlib.notebook import open_run
     from prdlib.plots import save_figure
     from prdlib.structure_plots import gain_dumbbells, gain_heat_map
@@ -181,15 +181,12 @@ def _evaluate(options: argparse.Namespace) -> int:
         frozen = load_benchmark_set(options.benchmark, part.tagged, part.study_ids)
     else:
         frozen = make_benchmark_set(part.tagged, part.study_ids, source=data.name)
-    texts = reports_of([frozen])
-    for (name, _), model in models.items():
-        cut = model.cut(texts) if hasattr(model, "cut") else 0
-        if cut:
-            print(f"{name}: {cut} of {len(texts)} texts are longer than the model's context and were cut")
     report = structure_report(
-        models, part, train, mean_image(train.images), data.name, data.word_limit, trained_on(models),
+        models, part, train, mean_image(train.images), data.name, data.word_limit, None,
         run.config.evaluation.bootstrap, frozen,
     )  # fmt: skip
+    for name, cut in report.cut.items():
+        print(f"{name}: {cut} of {len(reports_of([frozen]))} texts are longer than the model's context and were cut")
     for name, table in report.tables().items():
         if len(table):
             print(f"\n{name.replace('_', ' ')}\n{table.round(3).to_string(index=False)}")

@@ -59,12 +59,15 @@ def gain_heat_map(gains: pd.DataFrame) -> Figure:
     return figure
 
 
-def gain_dumbbells(gains: pd.DataFrame, family: str = "clinical") -> Figure:
-    """One panel per model: for each test of ``family`` the accuracy with the image (filled, 95 % interval), the best blind
+def gain_dumbbells(gains: pd.DataFrame) -> Figure:
+    """One panel per model: for each test that has an interval the accuracy with the image (filled, 95 % interval), the best blind
     control (open), a line between them, and chance (dotted)."""
-    part = gains[gains["family"] == family]
+    part = gains[gains["gain_low"].notna()]
     models, tests = list(dict.fromkeys(part["model"])), list(dict.fromkeys(part["test"]))
-    figure = Figure(figsize=(1.9 * len(models) + 2.0, 0.27 * len(tests) + 1.3), layout="constrained")
+    figure = Figure(figsize=(1.9 * max(1, len(models)) + 2.0, 0.27 * len(tests) + 1.3), layout="constrained")
+    if part.empty:
+        figure.text(0.5, 0.5, "no test has 20 studies or more", ha="center", fontsize=9)
+        return figure
     axes = np.atleast_1d(figure.subplots(1, len(models), sharey=True))
     for axis, model in zip(axes, models, strict=True):
         rows = part[part["model"] == model].set_index("test").reindex(tests)
@@ -90,7 +93,7 @@ def gain_dumbbells(gains: pd.DataFrame, family: str = "clinical") -> Figure:
 def failure_sheet(images: np.ndarray, failures: pd.DataFrame, width: int = 126) -> Figure:
     """Images [N, S, S] of failures, each beside original and copy: words that the copy lost in orange, new ones in purple.
 
-    failures: N rows with test, original, copy (words) and margin.
+    failures: N rows with test, original, copy (words), score (of the original) and margin.
     """
     figure = Figure(figsize=(10, 1.75 * max(1, len(failures)) + 0.3), layout="constrained")
     if failures.empty:
@@ -105,7 +108,7 @@ def failure_sheet(images: np.ndarray, failures: pd.DataFrame, width: int = 126) 
         text.text(
             0,
             -0.3,
-            f"{row.test.replace('_', ' ')}: the copy scores {-row.margin:.3f} higher",
+            f"{row.test.replace('_', ' ')}: true report {row.score:.3f}, false copy {row.score - row.margin:.3f}",
             fontsize=8,
             weight="bold",
         )

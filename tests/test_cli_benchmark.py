@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -51,12 +52,21 @@ def test_a_checkpoint_and_its_embeddings_get_the_same_table(place, capsys):
         report_keys=np.array([t["key"] for t in texts]),
         report_embeds=torch.cat([adapter.encode_reports([t["report"]]) for t in texts]).numpy(),
     )
-    for name in ("model", "model.npz"):
-        assert main(["evaluate", name, "--benchmark", "set.jsonl", "--output", f"tables/{name}", *OPTIONS]) == 0
+    whole = dict(np.load(place / "model.npz"))
+    (place / "parts").mkdir()
+    for kind in ("image", "report"):  # the same in two files of one folder
+        np.savez(place / "parts" / f"{kind}.npz", **{k: v for k, v in whole.items() if k.startswith(kind)})
+    for name in ("model", "model.npz", "embeddings:parts"):
+        assert (
+            main(["evaluate", name, "--benchmark", "set.jsonl", "--output", f"tables/{name.split(':')[-1]}", *OPTIONS])
+            == 0
+        )
     assert "image gain" in capsys.readouterr().out
-    ours, stored = (
-        pd.read_csv(place / "tables" / n / "image_gain.csv").drop(columns="model") for n in ("model", "model.npz")
+    ours, stored, parts = (
+        pd.read_csv(place / "tables" / n / "image_gain.csv").drop(columns="model")
+        for n in ("model", "model.npz", "parts")
     )
+    pd.testing.assert_frame_equal(stored, parts)
     assert len(ours) >= 15
     facts = json.loads((place / "tables" / "model" / "heat_map.json").read_text())
     assert facts["benchmark"] == json.loads((place / "set.jsonl").read_text().splitlines()[0])["hash"]
@@ -104,6 +114,8 @@ def test_a_part_of_a_set_and_texts_that_were_cut_are_told(place, capsys, monkeyp
         (["evaluate", "nothing"], "No model at 'nothing'"),
         (["evaluate", "model.npz", "--benchmark", "missing.jsonl"], "No benchmark set at 'missing.jsonl'"),
         (["evaluate"], "No finished training of clip with seed 0"),
+        (["evaluate", "open_clip:ViT-B-32"], "open_clip:ViT-B-32 has no weights"),
+        (["evaluate", "embeddings:tables"], "No embeddings at 'tables'"),
         (["evaluate", "model.npz", "--task", "auroc"], "model.npz is none"),
         (["evaluate", "model", "--task", "auroc", "--benchmark", "set.jsonl"], "belongs to the task structure"),
     ],
@@ -113,3 +125,11 @@ def test_what_is_missing_is_one_sentence(arguments, message, capsys):
     error = capsys.readouterr().err
     assert message in error
     assert error.count("\n") == 1
+
+
+def test_a_damaged_checkpoint_is_one_sentence(place, capsys):
+    broken = place / "broken"
+    shutil.copytree(place / "model", broken)
+    (broken / "model.safetensors").write_bytes((broken / "model.safetensors").read_bytes()[:1000])
+    assert main(["evaluate", "broken", *OPTIONS]) == 2
+    assert "'broken' is a damaged model: write it again" in capsys.readouterr().err

@@ -31,16 +31,19 @@ def test_dumbbells_have_a_panel_a_model_with_chance():
     figure = plots.gain_dumbbells(GAINS)
     assert [a.get_title() for a in figure.axes] == ["CLIP", "PRD"]
     assert "best blind control" in figure.get_supxlabel()
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["5 options", "swap zone"]
+    few = plots.gain_dumbbells(GAINS.assign(gain_low=np.nan))
+    assert "no test has 20 studies" in few.texts[0].get_text()
 
 
 def test_failures_are_drawn_with_the_words_that_changed():
     rows = pd.DataFrame({"test": ["swap_zone"], "original": [("left", "upper", "nodule")], "copy": [("left", "lower", "nodule")],
-                         "margin": [-0.2]})  # fmt: skip
+                         "score": [0.3], "margin": [-0.2]})  # fmt: skip
     figure = plots.failure_sheet(np.zeros((1, 8, 8), np.uint8), rows)
     shown = texts(figure.axes[1])
     assert shown["upper"].get_color() == plots.ORANGE
     assert shown["lower"].get_color() == plots.PURPLE
-    assert "0.200 higher" in next(t for t in shown if t.startswith("swap zone"))
+    assert "swap zone: true report 0.300, false copy 0.500" in shown
 
 
 def test_no_failure_is_said_in_words():

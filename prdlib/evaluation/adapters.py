@@ -167,15 +167,29 @@ class OpenCLIP:
 class StoredEmbeddings:
     """Embeddings computed elsewhere.
 
-    The .npz holds ``image_keys`` and ``image_embeds`` [N, D], ``report_keys`` and ``report_embeds`` [T, D]. A key is
+    An .npz, or a folder of them that are read as one, holds ``image_keys`` and ``image_embeds`` [N, D], ``report_keys`` and
+    ``report_embeds`` [T, D]. A key is
     :func:`image_key` of the uint8 image, :func:`report_key` of the normalised report; ``python -m prdlib benchmark-set --export
     FOLDER`` writes every image and text that will be asked for, with its key.
     """
 
     def __init__(self, path: str | Path) -> None:
         path = Path(path)
-        if not path.is_file():
-            raise AdapterError(f"No embeddings at {str(path)!r}: give an .npz file.")
+        files = sorted(path.glob("*.npz")) if path.is_dir() else [path]
+        if not files or not files[0].is_file():
+            raise AdapterError(f"No embeddings at {str(path)!r}: give an .npz file, or a folder that has some.")
+        self.name, self.tables = path.name, {"image": {}, "report": {}}
+        for file in files:
+            self._read(file, whole=len(files) == 1)
+        empty = [kind for kind, table in self.tables.items() if not table]
+        if empty and len(files) > 1:
+            raise AdapterError(f"{path.name}: no file has {empty[0]}_keys and {empty[0]}_embeds.")
+        widths = {len(vector) for table in self.tables.values() for vector in table.values()}
+        if len(widths) > 1:
+            raise AdapterError(f"{path.name}: image and report embeddings have different widths {sorted(widths)}.")
+
+    def _read(self, path: Path, whole: bool) -> None:
+        """Add the arrays of one file; ``whole``: it must have images and reports."""
         try:
             with zipfile.ZipFile(path):  # not a renamed .npy
                 pass
@@ -185,9 +199,10 @@ class StoredEmbeddings:
             raise AdapterError(
                 f"{path.name} is not an .npz file of plain arrays: write it with numpy.savez ({type(error).__name__})."
             ) from error
-        self.name, self.tables = path.name, {}
         for kind in ("image", "report"):
             keys, embeds = (arrays.get(f"{kind}_{part}") for part in ("keys", "embeds"))
+            if keys is None and embeds is None and not whole:
+                continue
             if keys is None or embeds is None:
                 raise AdapterError(
                     f"{path.name} lacks {kind}_keys or {kind}_embeds (it has {', '.join(sorted(arrays)) or 'nothing'})."
@@ -203,10 +218,7 @@ class StoredEmbeddings:
                 raise AdapterError(
                     f"{path.name}: {kind}_embeds must be finite numbers [{len(keys)}, D], one row a key."
                 )
-            self.tables[kind] = dict(zip(map(str, keys), torch.from_numpy(embeds.astype(np.float64)), strict=True))
-        widths = {len(next(iter(table.values()))) for table in self.tables.values() if table}
-        if len(widths) > 1:
-            raise AdapterError(f"{path.name}: image and report embeddings have different widths {sorted(widths)}.")
+            self.tables[kind] |= dict(zip(map(str, keys), torch.from_numpy(embeds.astype(np.float64)), strict=True))
 
     def encode_images(self, images: np.ndarray) -> Tensor:
         return self._rows("image", [image_key(image) for image in images])
@@ -270,19 +282,34 @@ def _first_line(error: Exception) -> str:
 
 
 def _ours(path: str) -> DualEncoder:
-    return PRDAdapter(PRDModel.from_pretrained(path))
+    try:
+        return PRDAdapter(PRDModel.from_pretrained(path))
+    except WeightsError:
+        raise
+    except Exception as error:  # of transformers, tokenizers or safetensors: each has its own
+        raise WeightsError(
+            f"{path!r} is a damaged model: write it again with save_pretrained ({_first_line(error)})."
+        ) from error
+
+
+def _open_clip(text: str) -> DualEncoder:
+    architecture, _, weights = text.partition(":")
+    if not weights:
+        raise AdapterError(f"open_clip:{text} has no weights: give open_clip:{architecture or 'ARCHITECTURE'}:WEIGHTS.")
+    return OpenCLIP(architecture, weights)
 
 
 PREFIXES: dict[str, Callable[[str], DualEncoder]] = {
     "prd": _ours,
     "clip": TransformersCLIP,
-    "open_clip": lambda text: OpenCLIP(*text.split(":", 1)),
+    "open_clip": _open_clip,
     "embeddings": StoredEmbeddings,
 }
 
 
 def load_model(name: str) -> DualEncoder:
-    """A model by what a command line says: a folder of ours, 'clip:FOLDER', 'open_clip:ARCHITECTURE[:WEIGHTS]' or a file 'X.npz'.
+    """A model by what a command line says: a folder of ours (or 'prd:FOLDER'), 'clip:FOLDER', 'open_clip:ARCHITECTURE:WEIGHTS', a
+    file 'X.npz' or a folder of such files 'embeddings:FOLDER'.
 
     Raises AdapterError or WeightsError, one sentence.
     """
@@ -294,8 +321,8 @@ def load_model(name: str) -> DualEncoder:
     config = Path(name) / "config.json"
     if not config.is_file():
         raise WeightsError(
-            f"No model at {name!r}: give a folder written by save_pretrained, 'clip:FOLDER', 'open_clip:ARCHITECTURE:WEIGHTS' or "
-            "a file of embeddings 'X.npz'."
+            f"No model at {name!r}: give a folder written by save_pretrained, 'clip:FOLDER', 'open_clip:ARCHITECTURE:WEIGHTS', "
+            "a file of embeddings 'X.npz' or 'embeddings:FOLDER'."
         )
     try:
         facts = json.loads(config.read_text())

@@ -22,8 +22,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import Tensor
 
 from prdlib.evaluation.adapters import DualEncoder
-from prdlib.evaluation.benchmark_set import BenchmarkSet
-from prdlib.evaluation.statistics import holm, resampled_means
+from prdlib.evaluation.benchmark_set import BenchmarkError, BenchmarkSet
+from prdlib.evaluation.statistics import holm, redraw_seeds, resampled_means, resampled_studies
 from prdlib.repro import generator
 from prdlib.text import FAMILIES, ZERO_SHOT_KINDS
 
@@ -135,9 +135,13 @@ def structure_benchmark(
 
     images: uint8 [N, S, S] of the set's studies; groups: [N] report groups; blind_image: uint8 [S, S], the mean of the training
     images; training: a set of training reports, from which the constants are learnt (None: without that control).
-    Columns: test, family, study_id, chance, options, correct, tie, margin (of the right text over the best other), CONTROLS.
+    Columns: test, family, study_id, chance, options, correct, tie, score (of the right text), margin (over the best other text),
+    CONTROLS.
+    Raises BenchmarkError when no edit applies to any study.
     """
     tests = option_tests(benchmark)
+    if not tests:
+        raise BenchmarkError("No edit of the benchmark applies to any of these studies: there is nothing to ask.")
     learning = {t.name: t for t in option_tests(training)} if training else {}
     texts = {text for test in (*tests, *learning.values()) for row in test.options for text in row}
     report_embeds, place = embed_texts(model, sorted(texts))
@@ -174,6 +178,7 @@ def _outcomes(
     }  # fmt: skip
     scores = _scores(images[rows], options)
     table["correct"], table["tie"] = highest(scores), _tied(scores)
+    table["score"] = scores[:, 0].numpy()
     table["margin"] = (scores[:, 0] - scores[:, 1:].max(dim=1).values).numpy()
     vectors = {"mean image": blind.mean.expand(len(rows), -1), "other image": blind.other[rows]}
     if test.name in blind.constant:
@@ -208,10 +213,12 @@ def gain_table(outcomes: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> 
     """Accuracy, controls and image gain of every test, with 95 % intervals.
 
     outcomes: rows of :func:`structure_benchmark` of one model; a column ``seed`` makes training seeds a second level: studies
-    (whole, with all seeds) and seeds are both drawn anew in each resample. The maximum over the controls is taken anew as well.
+    (whole, with all seeds) and seeds are both drawn anew in each resample. Each seed is a model of its own and stands beside its
+    own best control, since the priors of two seeds may be opposite; that maximum is taken anew in each resample.
     Tests of fewer than FEWEST studies get no interval (NaN): a handful of studies says nothing sure.
     Columns: test, family, accuracy, ci_low, ci_high, chance, n, seeds, ties (studies, mean over seeds), each control,
-    mean_image_bias (|mean image - chance|), best_blind (a control's name), blind (its value), image_gain, gain_low, gain_high.
+    mean_image_bias (|mean image - chance|, mean over seeds), best_blind (the control that is highest on average), blind (the best
+    control or chance of each seed, mean over seeds), image_gain, gain_low, gain_high.
     """
     rows = []
     for (test, family), part in outcomes.groupby(["test", "family"], sort=False):
@@ -224,24 +231,30 @@ def gain_differences(
 ) -> pd.DataFrame:
     """Image gain of each model minus the baseline's, per test, on the same studies and in the same resamples.
 
-    outcomes: with a column ``model``. baseline: a model's name (default: the first). p: two-sided, from the share of resamples
-    beyond 0; p_holm: corrected for all rows of the table.
+    outcomes: with a column ``model``. baseline: a model's name (default: the first); each model and the baseline are compared on
+    the studies that both were asked. p: two-sided, from the share of resamples beyond 0 (so many that the correction can be
+    passed); p_holm: corrected for all rows of the table.
     Columns: test, family, model, minus, value, ci_low, ci_high, n, p, p_holm.
     """
     names = list(dict.fromkeys(outcomes["model"]))
     baseline = baseline or names[0]
+    comparisons = max(1, outcomes.groupby("test")["model"].nunique().sum() - outcomes["test"].nunique())
+    draws = max(resamples, 200 * comparisons)  # the smallest p, 2 / draws, times the comparisons is .01
     rows = []
     for (test, family), part in outcomes.groupby(["test", "family"], sort=False):
-        stacked = {name: _stacked(mine) for name, mine in part.groupby("model", sort=False)}
-        chance, base = float(part["chance"].iloc[0]), stacked.get(baseline)
-        for name in (n for n in names if n != baseline and n in stacked and base is not None):
-            mine = stacked[name]
-            value = _point_gain(mine[0], chance) - _point_gain(base[0], chance)
-            drawn = _drawn_gain(mine[0], chance, resamples, seed) - _drawn_gain(base[0], chance, resamples, seed)
-            n = mine[0].shape[1]
-            low, high = np.percentile(drawn, [2.5, 97.5]) if n >= FEWEST else (np.nan, np.nan)
-            tail = min((drawn <= 0).mean(), (drawn >= 0).mean())
-            p = min(1.0, 2 * (1 + tail * resamples) / (1 + resamples)) if n >= FEWEST else np.nan
+        by_model = dict(iter(part.groupby("model", sort=False)))
+        chance = float(part["chance"].iloc[0])
+        for name in (n for n in names if n != baseline and n in by_model and baseline in by_model):
+            shared = set(by_model[name]["study_id"]) & set(by_model[baseline]["study_id"])
+            n, value, low, high, p = len(shared), np.nan, np.nan, np.nan, np.nan
+            if n:
+                mine, base = (_stacked(q[q["study_id"].isin(shared)])[0] for q in (by_model[name], by_model[baseline]))
+                value = _point_gain(mine, chance) - _point_gain(base, chance)
+            if n >= FEWEST:
+                drawn = _drawn_gain(mine, chance, draws, seed) - _drawn_gain(base, chance, draws, seed)
+                low, high = np.percentile(drawn, [2.5, 97.5])
+                tail = min((drawn <= 0).mean(), (drawn >= 0).mean())
+                p = min(1.0, 2 * (1 + tail * draws) / (1 + draws))
             rows.append({"test": test, "family": family, "model": name, "minus": baseline, "value": value, "ci_low": low,
                          "ci_high": high, "n": n, "p": p})  # fmt: skip
     table = pd.DataFrame(rows)
@@ -259,29 +272,34 @@ def _stacked(part: pd.DataFrame) -> tuple[np.ndarray, list[str], int]:
     return np.stack([wide[c].reindex(columns=seeds).to_numpy() for c in columns]), controls, len(seeds)
 
 
+def _gains(means: np.ndarray, chance: float) -> np.ndarray:
+    """Image gain of [1 + controls, ...] means, each model (training seed) beside its own best blind control: [...]."""
+    return means[0] - np.maximum(chance, means[1:].max(axis=0, initial=0.0))
+
+
 def _point_gain(values: np.ndarray, chance: float) -> float:
-    means = values.mean(axis=(1, 2))
-    return float(means[0] - max(chance, means[1:].max(initial=0.0)))
+    return float(_gains(values.mean(axis=1), chance).mean())
 
 
 def _drawn_gain(values: np.ndarray, chance: float, resamples: int, seed: int) -> np.ndarray:
-    drawn = resampled_means(values, resamples, seed)
-    return drawn[0] - np.maximum(chance, drawn[1:].max(axis=0, initial=0.0))
+    return redraw_seeds(_gains(resampled_studies(values, resamples, seed), chance), seed)
 
 
 def _gain(part: pd.DataFrame, resamples: int, seed: int) -> dict[str, object]:
     values, controls, seeds = _stacked(part)
     chance, number = float(part["chance"].iloc[0]), values.shape[1]
-    means = values.mean(axis=(1, 2))
+    by_seed = values.mean(axis=1)  # [1 + controls, seeds]
+    means, gain = by_seed.mean(axis=1), _gains(by_seed, chance).mean()
     best = int(means[1:].argmax()) if controls else -1
-    blind, name = (means[1 + best], controls[best]) if controls and means[1 + best] > chance else (chance, "chance")
+    name = controls[best] if controls and means[1 + best] > chance else "chance"
     low = high = gain_low = gain_high = np.nan
     if number >= FEWEST:
         low, high = np.percentile(resampled_means(values, resamples, seed)[0], [2.5, 97.5])
         gain_low, gain_high = np.percentile(_drawn_gain(values, chance, resamples, seed), [2.5, 97.5])
+    bias = np.abs(by_seed[1 + controls.index("mean image")] - chance).mean() if "mean image" in controls else np.nan
     return {
         "accuracy": means[0], "ci_low": low, "ci_high": high, "chance": chance, "n": number, "seeds": seeds,
         "ties": part["tie"].sum() / seeds, **dict(zip(controls, means[1:], strict=True)),
-        "mean_image_bias": abs(float(part["mean image"].mean()) - chance), "best_blind": name, "blind": blind,
-        "image_gain": means[0] - blind, "gain_low": gain_low, "gain_high": gain_high,
+        "mean_image_bias": bias, "best_blind": name, "blind": means[0] - gain, "image_gain": gain, "gain_low": gain_low,
+        "gain_high": gain_high,
     }  # fmt: skip

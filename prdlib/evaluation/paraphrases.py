@@ -8,7 +8,7 @@ import pandas as pd
 from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.benchmark_set import BenchmarkSet
 from prdlib.evaluation.image_gain import FEWEST, embed_texts, image_vectors
-from prdlib.evaluation.statistics import resampled_means
+from prdlib.evaluation.statistics import redraw_seeds, resampled_studies
 from prdlib.text import FAMILIES
 
 
@@ -48,8 +48,9 @@ def paraphrase_table(outcomes: pd.DataFrame, resamples: int = 1000, seed: int = 
         prefers, above, pairs = values.mean(axis=(1, 2))
         row = {"paraphrase": kind, "prefers_original": prefers, "above_edit": above / pairs if pairs else np.nan}
         if n >= FEWEST:
-            drawn = resampled_means(values, resamples, seed)
-            shares = {"prefers_original": drawn[0], "above_edit": drawn[1] / np.maximum(drawn[2], 1 / n)}
+            prefer, right, asked = resampled_studies(values, resamples, seed)  # [draws, seeds] each
+            by_seed = {"prefers_original": prefer, "above_edit": right / np.maximum(asked, 1 / n)}
+            shares = {name: redraw_seeds(share, seed).clip(0, 1) for name, share in by_seed.items()}
             row |= {f"{name}{end}": np.percentile(share, q)
                     for name, share in shares.items() for end, q in (("_low", 2.5), ("_high", 97.5))}  # fmt: skip
         rows.append({**row, "n": n, "pairs": int(values[2, :, 0].sum()), "seeds": seeds})

@@ -38,16 +38,6 @@ def mean_interval(
     return value, float(result.confidence_interval.low), float(result.confidence_interval.high)
 
 
-def seed_interval(values: np.ndarray) -> tuple[float, float, float]:
-    """Mean over seeds with its 95 % t interval; the interval is NaN with fewer than two seeds."""
-    values = np.asarray(values, dtype=float)
-    mean = float(values.mean()) if len(values) else float("nan")
-    if len(values) < 2:
-        return mean, float("nan"), float("nan")
-    half = float(stats.t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return mean, mean - half, mean + half
-
-
 def auroc(truth: np.ndarray, scores: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
     """Area under the ROC curve of one label, ties counted half, for every row of ``weights``.
 
@@ -76,11 +66,15 @@ def bootstrap_weights(clusters: np.ndarray, resamples: int, seed: int = 0) -> np
     return draws[:, index].astype(np.float32)
 
 
-def resampled_means(values: np.ndarray, resamples: int = 1000, seed: int = 0) -> np.ndarray:
-    """Means of [columns, n, seeds] over resampled studies and, where there are two or more, resampled seeds: [columns, draws]."""
+def resampled_studies(values: np.ndarray, resamples: int = 1000, seed: int = 0) -> np.ndarray:
+    """Means of [columns, n, seeds] over resampled studies, each whole with all its seeds: [columns, draws, seeds]."""
     studies = bootstrap_weights(np.arange(values.shape[1]), resamples, seed)  # [resamples, n]
-    per_seed = np.einsum("cns,rn->crs", values, studies) / studies.sum(axis=1)[:, None]
-    return redraw_seeds(per_seed, seed)
+    return np.einsum("cns,rn->crs", values, studies, optimize=True) / studies.sum(axis=1)[:, None]
+
+
+def resampled_means(values: np.ndarray, resamples: int = 1000, seed: int = 0) -> np.ndarray:
+    """Means of shares [columns, n, seeds] over resampled studies and, where there are two or more, seeds: [columns, draws]."""
+    return redraw_seeds(resampled_studies(values, resamples, seed), seed).clip(0, 1)
 
 
 def redraw_seeds(per_seed: np.ndarray, seed: int = 0) -> np.ndarray:

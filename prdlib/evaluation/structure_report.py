@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from prdlib.data.batches import EvaluationData
-from prdlib.evaluation.adapters import AdapterError, DualEncoder
+from prdlib.evaluation.adapters import AdapterError, DualEncoder, reports_of
 from prdlib.evaluation.benchmark_set import BenchmarkSet, make_benchmark_set
 from prdlib.evaluation.image_gain import gain_differences, gain_table, structure_benchmark
 from prdlib.evaluation.paraphrases import paraphrase_outcomes, paraphrase_table
@@ -32,7 +32,8 @@ class StructureReport:
         the constant; below 8 there is none).
     families: seen and unseen edits apart. twins: scores of counterfactual twins (empty without a phantom).
     paraphrases: see ``paraphrase_table``. differences: image gain minus the baseline's, paired, Holm-corrected.
-    outcomes: one row per model, seed, test and study. benchmark: the set of copies.
+    outcomes: one row per model, seed, test and study. benchmark: the set of copies. cut: model -> texts of the set that are
+        longer than its context and were cut (two that are cut to the same one tie, which is wrong).
     """
 
     gains: pd.DataFrame
@@ -42,6 +43,7 @@ class StructureReport:
     families: pd.DataFrame
     outcomes: pd.DataFrame
     benchmark: BenchmarkSet
+    cut: dict[str, int]
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables that a reader wants, by name."""
@@ -85,7 +87,8 @@ def structure_report(
 
     train: training reports, which teach the blind controls (LEARN_TEXT, LEARN_CONSTANT). blind_image: uint8 [S, S], the mean
     training image. source: name of the collection; 'phantom' adds the twins. word_limit: as the studies were prepared.
-    trained_on: name -> edits that its training used. benchmark: a frozen set of the test studies (None: drawn with ``seed``).
+    trained_on: name -> edits that its training used, where the checkpoint does not say so itself. benchmark: a frozen set of the
+    test studies (None: drawn with ``seed``).
     """
     if benchmark is None:
         benchmark = make_benchmark_set(test.tagged, test.study_ids, seed=seed, source=source)
@@ -96,9 +99,12 @@ def structure_report(
     training = training_set(train, benchmark)
     learning = training_set(train, benchmark, LEARN_CONSTANT)
     twins = make_twins(benchmark.study_ids, images.shape[-1], word_limit) if source == "phantom" else None
-    outcomes, paired, reworded = [], [], []
+    outcomes, paired, reworded, cut = [], [], [], {}
+    known, texts = {**found_trainings(models), **(trained_on or {})}, reports_of([benchmark])
     for (name, training_seed), model in models.items():
         facts = {"model": name, "seed": training_seed}
+        if hasattr(model, "cut") and (number := model.cut(texts)):
+            cut[name] = number
         part = structure_benchmark(model, images, benchmark, groups, blind_image, learning, seed)
         outcomes.append(part.assign(**facts))
         reworded.append(paraphrase_outcomes(model, images, benchmark).assign(**facts))
@@ -109,7 +115,7 @@ def structure_report(
     gains = gains.merge(
         text_only_table(benchmark, training).drop(columns=["n", "chance"]), on=["test", "family"], how="left"
     )
-    gains.insert(3, "trained_on", [_trained_on(row, benchmark, trained_on or {}) for row in gains.to_dict("records")])
+    gains.insert(3, "trained_on", [_trained_on(row, benchmark, known) for row in gains.to_dict("records")])
     gains["studies"] = len(benchmark.study_ids)
     gains["noops"] = [len(benchmark.noops(*kinds_of_test(t))) for t in gains["test"]]
     gains["learnt_from"] = [len(learning.applicable(*kinds_of_test(t))) for t in gains["test"]]
@@ -122,6 +128,7 @@ def structure_report(
         seen_and_unseen(gains),
         table,
         benchmark,
+        cut,
     )
 
 
@@ -142,7 +149,7 @@ def _trained_on(row: Mapping[str, object], benchmark: BenchmarkSet, trained_on: 
     return "yes" if all(seen) else "partly" if any(seen) else "no"
 
 
-def trained_on(models: Mapping[tuple[str, int], DualEncoder]) -> dict[str, Sequence[str]]:
+def found_trainings(models: Mapping[tuple[str, int], DualEncoder]) -> dict[str, Sequence[str]]:
     """Name -> edits that the model's training used, for models that say so (our checkpoints do)."""
     found = {}
     for (name, _), model in models.items():
@@ -153,9 +160,10 @@ def trained_on(models: Mapping[tuple[str, int], DualEncoder]) -> dict[str, Seque
 
 
 def seen_and_unseen(gains: pd.DataFrame) -> pd.DataFrame:
-    """Tests whose edits were in training apart from those that were not: model, family, trained_on, tests (with an interval),
-    above_0 (tests whose interval of image gain lies above 0), median_accuracy, median_blind, median_gain."""
-    known = gains[gains["gain_low"].notna()]
+    """Tests whose edits were in training apart from those that were not: model, family, trained_on, tests (single edits with an
+    interval), above_0 (tests whose interval of image gain lies above 0), median_accuracy, median_blind, median_gain. The tests of
+    5 and 10 options have another chance level and stay out."""
+    known = gains[gains["gain_low"].notna() & (gains["chance"] == 0.5)]
     grouped = known.assign(above=known["gain_low"] > 0).groupby(["model", "family", "trained_on"], sort=False)
     table = grouped.agg(
         tests=("test", "size"), above_0=("above", "sum"), median_accuracy=("accuracy", "median"),
@@ -174,7 +182,7 @@ def failures(
 ) -> pd.DataFrame:
     """Studies in which ``model`` likes a false copy best: the largest wrong margin of each clinical edit in turn.
 
-    Columns: row (of the test split), study_id, test, original, copy (words), margin (score of the original - score of the copy).
+    Columns: row (of the test split), study_id, test, original, copy (words), score (of the original), margin (over the copy's).
     """
     wrong = outcomes[(outcomes["model"] == model) & (outcomes["family"] == "clinical") & (outcomes["margin"] < 0)]
     chosen: dict[str, object] = {}  # test -> its worst study, each study once
@@ -190,8 +198,8 @@ def failures(
     return pd.DataFrame(
         [
             {"row": rows[w.study_id], "study_id": w.study_id, "test": w.test, "original": benchmark.originals[place[w.study_id]],
-             "copy": benchmark.copies[w.test][place[w.study_id]], "margin": w.margin}
+             "copy": benchmark.copies[w.test][place[w.study_id]], "score": w.score, "margin": w.margin}
             for w in chosen.values()
         ],
-        columns=["row", "study_id", "test", "original", "copy", "margin"],
+        columns=["row", "study_id", "test", "original", "copy", "score", "margin"],
     )  # fmt: skip

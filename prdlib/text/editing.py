@@ -65,7 +65,7 @@ def article_of(word: str) -> str:
     """'a' or 'an' before ``word``, by its first sound."""
     if word[:1].isdigit():
         return "an" if word.startswith("8") or word.split(".")[0] in ("11", "18") else "a"
-    if word.startswith(("uni", "us", "ut", "eu", "one")):  # a unilateral, a one
+    if word.startswith(("unil", "unif", "uniq", "unit", "us", "ut", "eu", "one")):  # a unilateral, a one
         return "a"
     return "an" if word[:1] in "aeiou" else "a"
 
@@ -128,13 +128,22 @@ def leaned_on(report: TaggedReport, group: Sequence[Mention]) -> bool:
     raw, parts = rules().raw, sentences(report)
     for m in group:
         following = parts[m.sentence + 1 : m.sentence + 3]
-        if any(set(report.words[p.start : p.stop]) >= {"change", "position"} for p in following):
+        texts = [set(report.words[p.start : p.stop]) for p in following]
+        if any(text >= {"change", "position"} for text in texts) or any(course_alone(report, p) for p in following):
             return True
         if any(set(raw["pointing_back"]) & set(report.words[p.start : p.start + 2]) for p in following):
             return True
         if set(raw["leaning"]) & set(report.words[m.head :]):
             return True
     return False
+
+
+def course_alone(report: TaggedReport, part: range) -> bool:
+    """Whether a sentence tells a course without saying of what: 'unchanged from prior.'"""
+    raw = rules().raw
+    nouns = {report.words[i] for i in part if report.tags[i].startswith("NN")}
+    known = {*raw["course"], *raw["time_words"], *raw["examinations"]}
+    return bool(set(raw["course"]) & set(report.words[part.start : part.stop])) and nouns <= known
 
 
 def removable(report: TaggedReport) -> list[str]:

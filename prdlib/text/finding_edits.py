@@ -144,12 +144,7 @@ def _leave_list(report: TaggedReport, items: Sequence[Mention], m: Mention, draf
     joins = [range(left.end, start) for left, start in zip(items, starts[1:], strict=False)]
     kinds = [words[j.start : j.stop] for j in joins]
     link = next((k[0] for k in kinds if k in (("and",), ("or",))), None)
-    if (
-        link is None
-        or any(k not in ((), (link,)) for k in kinds)
-        or kinds[-1] != (link,)
-        or (m.side and len(items) > 9)
-    ):
+    if link is None or any(k not in ((), (link,)) for k in kinds) or kinds[-1] != (link,):
         return False
     k = items.index(m)
     draft.delete(range(starts[k], m.end))
@@ -213,8 +208,7 @@ def _deny(report: TaggedReport, m: Mention, draft: Draft) -> bool:
     article = m.start > sentence.start and words[m.start - 1] in ("a", "an", "the", "some")
     opening = words[sentence.start : m.start - article]
     ending = words[m.end : sentence.stop]
-    seen = len(ending) in (2, 3) and ending[0] in ("is", "are") and ending[-1] in PRESENT
-    seen = seen and len(ending) == 2
+    seen = len(ending) == 2 and ending[0] in ("is", "are") and ending[-1] in PRESENT
     behind = report.words[sentence.stop : sentence.stop + 2]
     if set(behind) & set(rules().raw["pointing_back"]) or m.finding.name in (
         "elevation",
@@ -276,7 +270,8 @@ def affirm_finding(report: TaggedReport, rng: np.random.Generator) -> Operations
         if noun[0] == "focal":
             noun = noun[1:]
         phrase = [*_drawn_details(report, m, rng), *noun]
-        article = [article_of(phrase[0])] if m.finding.article and not m.plural else []
+        counted = m.finding.article and not m.plural and noun[-1] not in rules().raw["uncounted"]
+        article = [article_of(phrase[0])] if counted else []
         draft.insert(sentence.stop, ["there", "are" if m.plural else "is", *article, *phrase])
         return draft.operations()
     return None

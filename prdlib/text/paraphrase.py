@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from prdlib.text.editing import Draft, cut_off
+from prdlib.text.editing import Draft, course_alone, cut_off
 from prdlib.text.finding_edits import PRESENT, THERE
 from prdlib.text.perturbation import Operations, Perturbation
 from prdlib.text.statements import VERBS, find_phrase, mentions, rules, sentences
@@ -35,14 +35,14 @@ def _leans(report: TaggedReport, part: range, raw: dict[str, Any]) -> bool:
     heading, and so has its place."""
     words = report.words[part.start : part.stop]
     heading = len(part) <= 2 and (words[0].isdigit() or set(words) <= {*raw["headings"], *raw["examinations"]})
-    nouns = {report.words[i] for i in part if report.tags[i].startswith("NN")} - {*raw["course"], *raw["time_words"]}
-    course = set(raw["course"]) & set(words) and not nouns - set(raw["examinations"])
     points = set(raw["pointing_back"]) & set(words[:4]) or {"this", "these", "they", "those"} & set(words)
     subject = set(raw["pointing_subjects"]) & set(words[:3]) or {"tip", *raw["advice"]} & set(words)
     known = any(
         words[k] == "the" and words[k + 1 : k + 2] and words[k + 1] in raw["devices"] for k in range(len(words))
     )
-    return bool(heading or course or points or subject or known or words[0] in raw["leaning_openings"])
+    return bool(
+        heading or course_alone(report, part) or points or subject or known or words[0] in raw["leaning_openings"]
+    )
 
 
 def _synonyms(report: TaggedReport, rng: np.random.Generator) -> Operations | None:

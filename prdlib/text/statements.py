@@ -218,6 +218,8 @@ def is_zone(words: Sequence[str], i: int) -> bool:
     following = words[i + 1] if i + 1 < len(words) else ""
     if words[i] in raw["zone_adjectives"]:
         second = words[i + 2] if i + 2 < len(words) else ""
+        if following in ("and", "or", "to") and second in raw["zone_adjectives"]:  # 'upper and lower lobes'
+            return is_zone(words, i + 2)
         return following in raw["zone_nouns"] and second not in raw["not_a_zone"]
     return following not in raw["not_a_zone"]
 

@@ -13,7 +13,6 @@ from prdlib.evaluation.statistics import (
     bootstrap_weights,
     holm,
     mean_interval,
-    seed_interval,
 )
 
 
@@ -52,12 +51,6 @@ def test_mean_interval_of_nothing_and_of_one():
 def test_intervals_are_the_same_twice():
     values = np.random.default_rng(3).normal(size=50)
     assert mean_interval(values) == mean_interval(values)
-
-
-def test_seed_interval_is_students_t():
-    mean, _, high = seed_interval(np.array([1.0, 2.0, 3.0]))
-    assert (mean, high - mean) == (2.0, pytest.approx(4.302652729911275 / np.sqrt(3)))
-    assert np.isnan(seed_interval(np.array([1.0]))[1:]).all()
 
 
 def test_bootstrap_draws_whole_clusters():

@@ -9,7 +9,7 @@ from prdlib.evaluation.adapters import AdapterError, PRDAdapter
 from prdlib.evaluation.benchmark_set import make_benchmark_set
 from prdlib.evaluation.embeddings import mean_image
 from prdlib.evaluation.image_gain import gain_differences
-from prdlib.evaluation.structure_report import failures, structure_report, trained_on
+from prdlib.evaluation.structure_report import failures, found_trainings, structure_report
 from prdlib.models import build_model
 
 
@@ -27,7 +27,7 @@ def report(tiny_config, tiny_data):
     blind = mean_image(train.images)
     kinds = ("shuffle_trigrams", "swap_laterality", "swap_zone", "affirm_finding", "paraphrase_synonyms")
     benchmark = make_benchmark_set(train.tagged, train.study_ids, kinds, source="phantom")
-    found = structure_report(models, train, train, blind, "phantom", 40, trained_on(models), 100, benchmark)
+    found = structure_report(models, train, train, blind, "phantom", 40, found_trainings(models), 100, benchmark)
     return found, train, models
 
 
@@ -49,12 +49,19 @@ def test_one_row_a_model_and_test_with_controls_and_text_models(report):
     assert (found.paraphrases["seeds"] == 2).all()
     assert (found.twins["seeds"] == 2).all()
     assert (gains["noops"] == 0).all()
+    assert found.cut == {}
+    assert set(found.families["family"]) == {"word_order", "clinical"}
+    unseen = found.families.set_index(["model", "family", "trained_on"]).loc[("prd", "clinical", "no")]
+    mine = gains.loc["prd"].loc[["swap_laterality", "affirm_finding"]]
+    mine = mine[mine["gain_low"].notna()]
+    assert unseen["tests"] == len(mine)
+    assert unseen["median_gain"] == pytest.approx(mine["image_gain"].median())
 
 
 def test_the_same_numbers_again(report, tiny_data):
     found, train, models = report
     again = structure_report(
-        models, train, train, mean_image(train.images), "phantom", 40, trained_on(models), 100, found.benchmark
+        models, train, train, mean_image(train.images), "phantom", 40, found_trainings(models), 100, found.benchmark
     )
     pd.testing.assert_frame_equal(found.gains, again.gains)
     pd.testing.assert_frame_equal(found.outcomes, again.outcomes)
@@ -89,6 +96,29 @@ def test_differences_are_of_image_gain_and_corrected():
     assert found.loc["c", "value"] == 0
     assert found.loc["c", "p_holm"] == 1
     assert (found["minus"] == "a").all()
+
+
+def test_a_difference_can_pass_the_correction_of_a_whole_table():
+    """63 comparisons, of which one is real: with as many resamples as intervals need, no p could pass."""
+    parts = []
+    for k in range(21):
+        part = outcomes_of(a=(0.5, 0.5), b=(1.0 if k == 0 else 0.5, 0.5), c=(0.5, 0.5), d=(0.5, 0.5))
+        parts.append(part.assign(test=f"t{k}"))
+    found = gain_differences(pd.concat(parts), resamples=100)
+    assert len(found) == 63
+    assert list(found.loc[found["p_holm"] < 0.05, ["test", "model"]].itertuples(index=False, name=None)) == [
+        ("t0", "b")
+    ]
+
+
+def test_models_are_compared_on_the_studies_that_both_were_asked():
+    both = outcomes_of(a=(0.5, 0.5), b=(1.0, 0.5))
+    part = both[(both["model"] == "a") | (both["study_id"] < "s25")]
+    assert gain_differences(part, resamples=100).loc[0, "n"] == 25
+    apart = both[(both["model"] == "a") ^ (both["study_id"] < "s20")]
+    row = gain_differences(apart, resamples=100).loc[0]
+    assert row["n"] == 0
+    assert np.isnan(row["value"])
 
 
 def test_an_inverted_prior_makes_no_difference():

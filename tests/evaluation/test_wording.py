@@ -16,8 +16,8 @@ def test_one_training_names_what_the_image_adds():
         rows.append(row(metric="5-option accuracy", input="image - mean image", value=0.1, ci_low=low, ci_high=high))
         return wording.one_training(pd.DataFrame(rows))
 
-    assert "the image adds 0.100 [0.050, 0.150]" in said(0.05, 0.15)
-    assert "shows no sure difference: 0.100 [-0.050, 0.150]" in said(-0.05, 0.15)
+    assert "; above the mean image: 0.100 [0.050, 0.150]" in said(0.05, 0.15)
+    assert "; with no sure difference to the mean image: 0.100 [-0.050, 0.150]" in said(-0.05, 0.15)
     assert "R@1 image to report: 0.500 [0.400, 0.600], chance 0.010, among 100 reports." in said(0, 1)
 
 
@@ -45,6 +45,17 @@ def test_gains_name_the_sure_ones_and_what_nobody_has():
         }
     )
     text = wording.image_gains(gains)
-    assert "clip: the image surely adds in swap zone (+0.30) (1 of 2 tests" in text
+    assert "clip: image gain above 0 in swap zone (+0.30) (1 of 2 tests" in text
     assert text.endswith("In none of the models: 5 options.")
-    assert "in no test does the image surely add" in wording.image_gains(gains.iloc[1:])
+    assert "image gain above 0 in no test" in wording.image_gains(gains.iloc[1:])
+
+
+def test_differences_of_gain_name_those_that_pass_the_correction():
+    table = pd.DataFrame(
+        {"model": "prd", "minus": "clip", "test": ["swap_zone", "5 options", "swap_laterality"], "value": [0.3, -0.2, 0.1],
+         "p": [0.001, 0.002, None], "p_holm": [0.002, 0.2, None]}
+    )  # fmt: skip
+    assert wording.gain_differences(table) == (
+        "prd against clip: image gain differs in swap zone (+0.30) (1 of 2 tests, p < 0.05 after Holm's correction over all 2)."
+    )
+    assert "nothing to compare" in wording.gain_differences(table.iloc[:0])

@@ -63,6 +63,12 @@ def test_an_affirmed_finding_leaves_the_denial_and_gets_a_sentence_with_an_artic
     assert all(c.startswith("no ") and " there is " in c for c in copies)
 
 
+def test_what_is_not_counted_is_affirmed_without_an_article():
+    copies = {edit("No pleural fluid. Heart size is normal.", "affirm_finding", seed) for seed in range(20)}
+    assert copies
+    assert all(c.startswith("there is ") and " a " not in c.split("fluid")[0] for c in copies)
+
+
 def test_a_measurement_changes_everywhere_and_keeps_its_form():
     text = "A 2.2 x 1.6 cm nodule in the right lung. 1. 2.2 cm nodule."
     assert {edit(text, "change_measurement", s) for s in range(40)} == {
@@ -112,6 +118,11 @@ def test_a_measurement_changes_everywhere_and_keeps_its_form():
         ("change_measurement", "A small nodule. This measures 8 mm. 1. 8 mm left nodule."),
         ("affirm_finding", "No fracture. Bony structures are intact."),
         ("replace_finding", "Mild cardiomegaly. No effusion."),
+        ("swap_zone", "Opacities of the right upper and lower lobes."),
+        ("swap_laterality", "Left pneumothorax with rightward shift."),
+        ("change_measurement", "A nodule of 8 mm, previously 6 mm."),
+        ("change_measurement", "A nodule of less than 5 mm."),
+        ("omit_finding", "Lungs are clear. A nodule is seen. Unchanged from prior."),
         ("exchange_attributes", "Minimal left cardiomegaly. This shows an increase. Marked atelectasis."),
         ("paraphrase_sentence_order", "There is a pneumonia. Consider followup to document resolution."),
         ("paraphrase_sentence_order", "There is a left catheter. The catheter reaches the vein."),
@@ -127,7 +138,7 @@ def test_where_it_would_say_the_same_or_contradict_it_does_not_apply(name, text)
 @pytest.mark.parametrize(
     ("article", "words"),
     [
-        ("an", "effusion infiltrate upper ulcer unusual 8 11 18 8.5 opacity"),
+        ("an", "effusion infiltrate upper ulcer unusual unidentified unimpressive 8 11 18 8.5 opacity"),
         ("a", "unilateral nodule useful one 1 10 large"),
     ],
 )
