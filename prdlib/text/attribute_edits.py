@@ -28,7 +28,7 @@ def swap_laterality(report: TaggedReport, rng: np.random.Generator) -> Operation
     apply: two findings on two sides that became one side would be told by the text alone."""
     words, one_sided = report.words, set(rules().raw["anatomy_of_one_side"])
     found = [m for m in mentions(report) if m.side and m.polarity in STATED]
-    if {"lingula", "lingular", "azygos", "middle", "leftward", "rightward"} & set(words):
+    if set(rules().raw["names_of_one_side"]) & set(words):
         return None
     if unspoken(report, "side") or len({words[i] for m in found for i in m.side}) != 1:
         return None

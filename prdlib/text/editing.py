@@ -15,10 +15,6 @@ from prdlib.text.tagging import TaggedReport
 
 STATED = ("affirmed", "uncertain")
 Option = TypeVar("Option")
-LOW, HIGH = (
-    ("lower", "basilar", "basal", "bibasilar", "base", "bases"),
-    ("upper", "apical", "biapical", "apex", "apices"),
-)
 
 
 class Draft:
@@ -212,10 +208,9 @@ def middle_lobe(text: Sequence[str]) -> bool:
 
 def level(word: str) -> str:
     """'low', 'mid' or 'high': where in the lung a word of a zone lies."""
-    return "low" if word in LOW else "high" if word in HIGH else "mid"
+    return next((name for name, words in rules().raw["levels"].items() if word in words), "mid")
 
 
 def grade_level(word: str) -> str:
     """'low', 'middle' or 'high': how much a word of a grade says."""
-    small = ("tiny", "trace", "small", "minor", "minimal", "mild", "slight", "mildly", "minimally", "slightly")
-    return "low" if word in small else "middle" if word.startswith("moderate") else "high"
+    return next(name for name, words in rules().raw["grade_levels"].items() if word in words)

@@ -26,7 +26,7 @@ from prdlib.text.editing import (
 )
 from prdlib.text.finding_edits import called_clear, explained
 from prdlib.text.perturbation import Operations
-from prdlib.text.statements import VERBS, Mention, mentions, rules, sentences
+from prdlib.text.statements import Mention, mentions, rules, sentences
 from prdlib.text.tagging import TaggedReport
 
 
@@ -149,7 +149,7 @@ def _has_article(report: TaggedReport, m: Mention) -> bool:
 def _telegraphic(report: TaggedReport, m: Mention) -> bool:
     """Whether the mention's sentence has neither a verb nor an article before the mention, as in 'left pneumothorax.'"""
     part = sentences(report)[m.sentence]
-    verb = any(report.tags[i] in ("VBZ", "VBP", "VBD", "MD") or report.words[i] in VERBS for i in part)
+    verb = any(report.tags[i] in ("VBZ", "VBP", "VBD", "MD") or report.words[i] in rules().words["verbs"] for i in part)
     return not verb and not _has_article(report, m)
 
 

@@ -21,7 +21,7 @@ from prdlib.text.editing import (
     stated,
 )
 from prdlib.text.perturbation import Operations
-from prdlib.text.statements import VERBS, Finding, Mention, find_phrase, mentions, rules, sentences
+from prdlib.text.statements import Finding, Mention, find_phrase, mentions, rules, sentences
 from prdlib.text.tagging import TaggedReport
 
 
@@ -182,11 +182,6 @@ def omit_finding(report: TaggedReport, rng: np.random.Generator) -> Operations |
     return None
 
 
-PRESENT = ("present", "seen", "noted", "identified", "evident", "visualized", "demonstrated", "redemonstrated")
-THERE = (("there", "is"), ("there", "are"), ("there", "is", "again"), ("there", "remains"), ("again", "noted", "is"))
-SHOWS = ("shows", "demonstrates", "reveals", "showing")
-
-
 def negate_finding(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
     """One finding that is there is denied; what else the report says of it is left out."""
     groups, names = by_finding(report), removable(report)
@@ -202,39 +197,34 @@ def negate_finding(report: TaggedReport, rng: np.random.Generator) -> Operations
 
 def _deny(report: TaggedReport, m: Mention, draft: Draft) -> bool:
     """'There is a small left X.' -> 'There is no X.'; 'X is seen.' and a bare 'X.' -> 'No X is seen.', 'No X.'."""
-    words, sentence = report.words, sentences(report)[m.sentence]
+    words, sentence, known = report.words, sentences(report)[m.sentence], rules()
     if cut_off(report, m) or any(x is not m and x.sentence == m.sentence for x in mentions(report)):
         return False
     article = m.start > sentence.start and words[m.start - 1] in ("a", "an", "the", "some")
     opening = words[sentence.start : m.start - article]
     ending = words[m.end : sentence.stop]
-    seen = len(ending) == 2 and ending[0] in ("is", "are") and ending[-1] in PRESENT
+    seen = len(ending) == 2 and ending[0] in ("is", "are") and ending[-1] in known.words["present"]
     behind = report.words[sentence.stop : sentence.stop + 2]
     if set(behind) & set(rules().raw["pointing_back"]) or m.finding.name in (
         "elevation",
         "blunting",
     ):  # 'this measures ...'
         return False
-    if not (opening == () or opening in THERE or (opening[-1] in SHOWS and len(opening) <= 3)):
+    if not (
+        opening == ()
+        or opening in known.phrases["existential"]
+        or (opening[-1] in known.words["shows"] and len(opening) <= 3)
+    ):
         return False
-    if not (ending == () or (seen and opening == ()) or (len(ending) == 1 and ending[0] in PRESENT)):
+    if not (ending == () or (seen and opening == ()) or (len(ending) == 1 and ending[0] in known.words["present"])):
         return False
     if "again" in opening:
         return False
     first = m.start - article
-    after = next((i for i in range(m.head_end, m.end) if words[i] not in VERBS), m.end)
+    after = next((i for i in range(m.head_end, m.end) if words[i] not in known.words["verbs"]), m.end)
     draft.delete([*range(first, m.head), *range(after, m.end)])
     draft.insert(first, ["no"])
     return True
-
-
-OPENINGS = tuple(
-    tuple(opening.split())
-    for opening in (
-        "no", "no evidence of", "no radiographic evidence of", "no visible", "no definite", "no focal", "negative for",
-        "there is no", "there are no", "there is no evidence of", "there is no focal", "there is no definite",
-    )
-)  # fmt: skip
 
 
 def affirm_finding(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
@@ -255,10 +245,17 @@ def affirm_finding(report: TaggedReport, rng: np.random.Generator) -> Operations
         ending = report.words[inside[-1].end : sentence.stop]
         closed = (
             ending == ()
-            or (ending[0] in ("is", "are") and ending[-1] in PRESENT)
+            or (ending[0] in ("is", "are") and ending[-1] in rules().words["present"])
             or ending[-1:] in (("seen",), ("identified",))
         )
-        if opening not in OPENINGS or not closed or m.side or m.zone or m.grade or m.start != m.head:
+        if (
+            opening not in rules().phrases["denial_openings"]
+            or not closed
+            or m.side
+            or m.zone
+            or m.grade
+            or m.start != m.head
+        ):
             continue
         if len(inside) == 1:
             draft.delete(sentence)

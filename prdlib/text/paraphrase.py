@@ -7,9 +7,8 @@ from typing import Any
 import numpy as np
 
 from prdlib.text.editing import Draft, course_alone, cut_off
-from prdlib.text.finding_edits import PRESENT, THERE
 from prdlib.text.perturbation import Operations, Perturbation
-from prdlib.text.statements import VERBS, find_phrase, mentions, rules, sentences
+from prdlib.text.statements import find_phrase, mentions, rules, sentences
 from prdlib.text.tagging import TaggedReport
 
 
@@ -72,7 +71,7 @@ def _synonyms(report: TaggedReport, rng: np.random.Generator) -> Operations | No
 def _voice(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
     """'There is X.' <-> 'X is seen.', in one sentence."""
     options: list[tuple[range, list[int | str]]] = []
-    everything, words = mentions(report), report.words
+    everything, words, verbs = mentions(report), report.words, rules().words["verbs"]
     for number, part in enumerate(sentences(report)):
         inside = [m for m in everything if m.sentence == number]
         text = words[part.start : part.stop]
@@ -82,21 +81,21 @@ def _voice(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
         if cut_off(report, m):
             continue
         barring = {"and", "also", "visible", "visualized", *rules().raw["events"]}
-        if VERBS & set(words[m.head_end : m.end]) or barring & set(text[:-1]):
+        if verbs & set(words[m.head_end : m.end]) or barring & set(text[:-1]):
             continue
         bare = m.finding.article and not m.plural and text[0] not in ("a", "an", "the", "no", "there")
-        if bare or VERBS & set(words[part.start + 2 : m.start]):  # no article to bring along, or a clause of its own
+        if bare or verbs & set(words[part.start + 2 : m.start]):  # no article to bring along, or a clause of its own
             continue
         if m.plural != bool({"are", "areas"} & set(text)) and not {"seen", "visualized"} & set(text[-1:]):
             continue
-        there = next((t for t in THERE[:2] if text[: len(t)] == t), None)
+        there = text[:2] in (("there", "is"), ("there", "are"))
         if there and m.end == part.stop and text[2] != "again":
             options.append((part, [*range(part.start + 2, part.stop), part.start + 1, "seen"]))
         elif text[-2:] in (("is", "present"), ("is", "seen"), ("are", "present"), ("are", "seen"), ("is", "noted"),
                            ("are", "noted"), ("is", "identified"), ("are", "identified")):  # fmt: skip
             if m.end == part.stop - 2:
                 options.append((part, ["there", part.stop - 2, *range(part.start, part.stop - 2)]))
-        elif text[-1] in PRESENT and m.end == part.stop - 1 and text[0] == "no":
+        elif text[-1] in rules().words["present"] and m.end == part.stop - 1 and text[0] == "no":
             options.append((part, ["there", "are" if m.plural else "is", *range(part.start, part.stop - 1)]))
     if not options:
         return None

@@ -17,16 +17,8 @@ from prdlib.text.tagging import TaggedReport
 
 RULES = Path(__file__).with_name("clinical.yaml")
 SENTENCE_MARKS = frozenset(".;!?\n")
+PHRASES = ("negation", "pseudo_negation", "denied_after", "existential", "denial_openings")
 MODIFIER_TAGS = ("JJ", "VBN", "VBG", "RB", "NN")
-NOT_MODIFIERS = frozenset(
-    ("and", "or", "with", "no", "without", "is", "are", "was", "there", "has", "have", "been", "seen", "noted", "shows",
-     "demonstrates", "of", "in", "findings", "impression")
-)  # fmt: skip
-
-
-VERBS = frozenset(
-    ["is", "are", "again", "present", "seen", "noted", "identified", "evident", "visualized", "demonstrated"]
-)
 
 
 @dataclass(frozen=True)
@@ -67,12 +59,13 @@ class Mention:
 @dataclass(frozen=True)
 class Rules:
     """clinical.yaml, ready to use. heads: first word of a form -> (its words, finding, form, plural), longest first;
-    phrases: lists of phrases of clinical.yaml as words, longest first."""
+    phrases: lists of phrases of clinical.yaml as words, longest first; words: its lists of single words that are asked most."""
 
     raw: dict[str, Any]
     findings: dict[str, Finding]
     heads: dict[str, list[tuple[tuple[str, ...], Finding, int, bool]]]
     phrases: dict[str, list[tuple[str, ...]]]
+    words: dict[str, frozenset[str]]
 
 
 @cache
@@ -90,8 +83,9 @@ def rules() -> Rules:
                     heads.setdefault(words[0], []).append((words, finding, i, bool(plural)))
     for options in heads.values():
         options.sort(key=lambda option: -len(option[0]))
-    phrases = {key: _longest_first(raw[key]) for key in ("negation", "pseudo_negation", "denied_after")}
-    return Rules(raw, findings, heads, phrases)
+    phrases = {key: _longest_first(raw[key]) for key in PHRASES}
+    words = {key: frozenset(raw[key]) for key in ("verbs", "present", "shows", "not_modifiers")}
+    return Rules(raw, findings, heads, phrases, words)
 
 
 def _longest_first(phrases: Sequence[str]) -> list[tuple[str, ...]]:
@@ -160,7 +154,9 @@ def _left(report: TaggedReport, head: int, stop: int) -> int:
         apart = report.offsets and report.text[report.offsets[i - 1][1] : report.offsets[i][0]].strip(" -/")
         ranged = word == "to" and i - 2 >= stop and report.words[i - 2] in ("mild", "moderate", "small", "minimal")
         graded = any(word in table for table in rules().raw["grades"].values())  # the tagger takes 'marked' for a verb
-        if apart or not (ranged or graded or (word not in NOT_MODIFIERS and name.startswith(MODIFIER_TAGS))):
+        if apart or not (
+            ranged or graded or (word not in rules().words["not_modifiers"] and name.startswith(MODIFIER_TAGS))
+        ):
             break
         i -= 1
     return i
@@ -173,7 +169,9 @@ def _right(report: TaggedReport, start: int, stop: int, known: Rules) -> int:
     if start < stop and words[start] == "bilaterally":
         return start + 1
     i = start
-    while i < min(stop, start + 3) and words[i] in VERBS and not _gap(report, i):  # 'opacity is seen in the left base'
+    while (
+        i < min(stop, start + 3) and words[i] in known.words["verbs"] and not _gap(report, i)
+    ):  # 'opacity is seen in the left base'
         i += 1
     if i < stop and words[i] in raw["place_prepositions"] and not _gap(report, i):
         i += 1
@@ -242,7 +240,7 @@ def _lost_denial(words: Sequence[str], sentence: range, head: int, raw: dict[str
     behind = before[before.index("clear") + 1 :] if "clear" in before else ()
     clear = "clear" in before and not {*raw["stops"], *raw["leaning"], "than", "with", "and"} & set(behind)
     clear = clear and not {*raw["stops"], "than", "relatively", "not"} & set(before)
-    bare = "or" in inside and not {*raw["sides"], *raw["zones"], *raw["uncertain"], *VERBS} & set(inside)
+    bare = "or" in inside and not {*raw["sides"], *raw["zones"], *raw["uncertain"], *raw["verbs"]} & set(inside)
     graded = any(word in table for table in raw["grades"].values() for word in inside)
     return clear or (bare and not graded and len(inside) <= 8)
 

@@ -9,7 +9,8 @@ from prdlib.config import CLINICAL
 from prdlib.config import FAMILIES as CONFIGURED
 from prdlib.data import phantom
 from prdlib.text import FAMILIES, PERTURBATIONS, perturb, perturb_reports, rebuild, tag
-from prdlib.text.editing import article_of
+from prdlib.text.editing import article_of, grade_level, level
+from prdlib.text.statements import rules
 
 SIMPLE = "There is a small left pleural effusion. No pneumothorax or consolidation. Heart size is normal."
 
@@ -198,3 +199,10 @@ def test_families_are_those_of_the_settings():
 def test_every_edit_says_what_it_changes_and_sides_of_a_simple_report_change():
     assert all(entry.changes for entry in PERTURBATIONS.values())
     assert "right pleural effusion" in edit(SIMPLE, "swap_laterality")
+
+
+def test_every_grade_and_zone_of_the_rules_has_a_level():
+    raw = rules().raw
+    assert {grade_level(word) for table in raw["grades"].values() for word in table} == {"low", "middle", "high"}
+    known = {word for words in raw["levels"].values() for word in words}
+    assert {word for word in raw["zones"] if level(word) == "mid"} == set(raw["zones"]) - known == {"mid", "middle"}
