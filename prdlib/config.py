@@ -189,6 +189,8 @@ class RunConfig:
                               "in the name of the .yaml file, or in the setting profile.")  # fmt: skip
         for name in self.methods:
             check_method(name)
+        if any(seed < 0 for seed in self.seeds):
+            raise ConfigError(f"Setting seeds is {list(self.seeds)}: a seed must be 0 or more.")
         known = {*FAMILIES, *WORD_ORDER, *CLINICAL}
         for name in self.objective.perturbations:
             if name not in known:
@@ -226,11 +228,16 @@ class RunConfig:
     def with_data(self, folder: str = "") -> RunConfig:
         """These settings with the folder of the collection, absolute: ``folder``, or else data.directory.
 
-        A relative one is looked for below the working directory, then below the project's root; the phantom needs none.
-        ConfigError when the collection has no folder, or one that does not exist.
+        A relative one is looked for below the working directory, then below the project's root.
+        ConfigError when the collection has no folder, or one that does not exist, and for the phantom with one.
         """
         name, folder = self.data.name, folder or self.data.directory
         if name == "phantom":
+            if folder:
+                raise ConfigError(
+                    f"Profile {self.profile} makes its own data, the phantom, and reads no folder: choose profile openi "
+                    "(make: PROFILE=openi) for radiographs, or give no folder."
+                )
             return self
         if not folder:
             raise ConfigError(f"Data {name} need their folder: --data /path/to/{name} (make: DATA=/path/to/{name}; "

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ctypes
 import json
+import logging
 import os
+import re
 import signal
 import sys
 import tempfile
@@ -20,16 +22,22 @@ from prdlib.repro import write_json
 def main(task_file: str) -> int:
     """Run the task; returns 0 (succeeded) or 1, and writes {"status", "message"} to the task's outcome file."""
     task = json.loads(Path(task_file).read_text())
-    die_with_parent()
+    die_with(task["runner"])
+    logging.basicConfig(
+        level=logging.INFO, format="%(message)s", stream=sys.stdout
+    )  # what cells print goes into the step's log
     status, message = run_notebook(task)
     write_json(task["outcome"], {"status": status, "message": message})
     return 0 if status == "succeeded" else 1
 
 
-def die_with_parent() -> None:
-    """Ask Linux to stop this process when the runner dies, so that a killed runner leaves no notebook behind."""
+def die_with(runner: int) -> None:
+    """Ask Linux to stop this process when the runner (its parent) dies, so that a killed runner leaves no notebook behind; a
+    runner that died before it could be asked is seen by the parent being another."""
     if sys.platform == "linux":
         ctypes.CDLL(None, use_errno=True).prctl(1, signal.SIGTERM)
+        if os.getppid() != runner:
+            sys.exit(f"the runner {runner} is gone")
 
 
 def run_notebook(task: dict) -> tuple[str, str]:
@@ -70,6 +78,7 @@ def run_notebook(task: dict) -> tuple[str, str]:
                 start_timeout=120,
             )
     except PapermillExecutionError as error:
+        print(re.sub(r"\x1b\[[0-9;]*m", "", str(error)))  # the traceback, without colours
         return "failed", f"cell {error.exec_count}: {error.ename}: {error.evalue}"
     except DeadKernelError:
         return "kernel_died", "the kernel died (out of memory, or killed)"

@@ -140,7 +140,7 @@ class Run:
         """What :func:`prdlib.plots.word_maps` draws of a study: image, one map per phrase, the phrases, their true boxes."""
         shown = grounding.shown_phrases(row, phrases, data.tagged[row].tags)
         image, words = data.images[row : row + 1], data.words[row]
-        attention, side = grounding.word_region_maps(model, image, [words])
+        attention, side = grounding.word_region_maps(model, image, [words], self.config.objective.attention_temperature)
         maps = grounding.phrase_maps(attention, side, [p._replace(row=0) for p in shown], image.shape[-1])
         boxes = [list(p.box) for p in shown if any(p.box)]
         return image[0], maps, [" ".join(words[i] for i in p.first_mention) for p in shown], boxes

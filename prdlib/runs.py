@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import json
 import os
-import signal
+import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import psutil
 
 from prdlib import repro
 from prdlib.config import ConfigError, RunConfig, load_profile, profile_path
@@ -166,6 +168,9 @@ def run_pipeline(
     folder = Path(notebooks) if notebooks else repro.project_root() / "notebooks"
     run_dir = Path(output).resolve() if output else default_run_dir(config)
     config.check_logger()
+    from prdlib.training import check_weights
+
+    check_weights(config)
     steps = plan(config, folder.resolve(), run_dir, call)
     check_parameters(steps)
     again = _again(steps, start_from)
@@ -292,10 +297,15 @@ class _Runner:
         outcome = self.run_dir / "log" / f"{step.key}.outcome.json"
         outcome.unlink(missing_ok=True)
         forget_tables(step, self.run_dir)
+        if step.key in self.again and "method" in step.parameters and step.notebook.stem == "02_pretraining":
+            from prdlib.training import checkpoint_folder
+
+            folder = checkpoint_folder(self.run_dir, step.parameters["method"], step.parameters["seed"])
+            shutil.rmtree(folder, ignore_errors=True)  # --from 02: trained again, not loaded
         task = repro.write_json(
             self.run_dir / "log" / f"{step.key}.task.json",
-            {"notebook": str(step.notebook), "executed": str(self.run_dir / f"{step.key}.ipynb"), "outcome": str(outcome),
-             "parameters": dict(step.parameters), "cwd": str(step.notebook.parent)},
+            {"runner": os.getpid(), "notebook": str(step.notebook), "executed": str(self.run_dir / f"{step.key}.ipynb"),
+             "outcome": str(outcome), "parameters": dict(step.parameters), "cwd": str(step.notebook.parent)},
         )  # fmt: skip
         threads = {"OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // self.jobs))} if self.jobs > 1 else {}
         with log.open("w") as file:
@@ -348,7 +358,10 @@ class _Runner:
             self.waiting.remove(step)
         self.done += 1
         self.save()
-        self.report(f"[{self.done:>2}/{len(self.steps)}] {step.title:<34} {text}")
+        clear = (
+            "\x1b[K" if self.report is print and sys.stdout.isatty() else ""
+        )  # of the line that showed what was running
+        self.report(f"[{self.done:>2}/{len(self.steps)}] {step.title:<34} {text}{clear}")
 
     def _show_running(self) -> None:
         if self.report is print and sys.stdout.isatty():
@@ -356,7 +369,9 @@ class _Runner:
                 f"{k} {_clock(time.monotonic() - t)} of about {_clock(self._expected(k))}"
                 for k, (_, t) in self.running.items()
             ]
-            print("   running: " + "; ".join(lines), end="\r", flush=True)
+            line = "   running: " + "; ".join(lines)
+            width = shutil.get_terminal_size().columns - 1
+            print(f"{line[:width]}\x1b[K", end="\r", flush=True)
 
     def _expected(self, key: str) -> float:
         return self.config.expected_seconds.get(key.split("-")[0], 60.0)
@@ -368,16 +383,20 @@ def _with_library(paths: str) -> str:
 
 
 def _stop(process: subprocess.Popen) -> None:
-    """End a step with its kernel: its whole session, first asking, then killing."""
-    for sign, patience in ((signal.SIGTERM, 3.0), (signal.SIGKILL, 3.0)):
-        try:
-            os.killpg(process.pid, sign)
-        except ProcessLookupError:
-            break
-        try:
-            process.wait(patience)
-        except subprocess.TimeoutExpired:
-            continue
+    """End a step with its kernel, which has a session of its own: the whole tree, first asking, then killing."""
+    try:
+        top = psutil.Process(process.pid)
+        tree = [*top.children(recursive=True), top]
+    except psutil.NoSuchProcess:
+        tree = []
+    for one in tree:
+        with suppress(psutil.NoSuchProcess):
+            one.terminate()
+    _, alive = psutil.wait_procs(tree, timeout=3.0)
+    for one in alive:
+        with suppress(psutil.NoSuchProcess):
+            one.kill()
+    psutil.wait_procs(alive, timeout=3.0)
     process.poll()
 
 

@@ -6,6 +6,7 @@ carries: a run that was killed and started again ends with the same weights as o
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 import time
@@ -24,7 +25,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils.logging import disable_progress_bar
 
-from prdlib.config import ConfigError, RunConfig
+from prdlib.config import WORD_ORDER, ConfigError, RunConfig
 from prdlib.data.batches import Collate, EpochSampler, EvaluationData, PairDataset
 from prdlib.data.studies import DataError
 from prdlib.evaluation.embeddings import embed_images, embed_reports
@@ -33,8 +34,11 @@ from prdlib.evaluation.structure import option_reports, option_scores, original_
 from prdlib.images import decode_png
 from prdlib.losses import Objective
 from prdlib.models import PRDModel, build_model
-from prdlib.repro import hash_json, write_atomic, write_json
+from prdlib.models.image_encoder import package_weights
+from prdlib.models.published import DESCRIPTIONS, WEIGHTS, image_weights_file, text_encoder_folder
+from prdlib.repro import git_state, hash_files, hash_json, write_atomic, write_json
 
+TEXT_OF_WORD_ORDER = ("perturbation", "registry", "tagging", "tokenization", "word_order")
 CHECKPOINT_MARK = "complete.json"  # written last: a checkpoint without it was cut off and is not used
 
 
@@ -71,8 +75,8 @@ def fit(
 ) -> FitResult:
     """Train ``method`` with ``seed`` on the prepared ``data`` and keep model, history and settings in ``directory``.
 
-    A finished training with the same settings and data is loaded, an interrupted one is continued from its last epoch,
-    one with other settings is started afresh. report: told one line per epoch (None: silent).
+    A finished training with the same settings, data, published weights and code is loaded, an interrupted one is continued from
+    its last epoch, one with others is started afresh. report: told one line per epoch (None: silent).
     An epoch is whole batches: up to batch_size - 1 studies, others in each epoch, are left out of it.
     Raises ConfigError for a negative seed, DataError when ``data`` were prepared with another image side or word limit than
     ``config`` says or the training split has fewer than two studies, WeightsError when published weights are missing,
@@ -83,7 +87,17 @@ def fit(
         raise ConfigError(f"The seed of a training is {seed}: it must be 0 or more.")
     _refuse_other_preparation(config, data)
     directory = Path(directory)
-    key = hash_json({"settings": config.scientific(), "method": method, "seed": seed, "data": data_hash})
+    code, weights = training_sources(config), weights_hash(config)
+    key = hash_json(
+        {
+            "settings": config.scientific(),
+            "method": method,
+            "seed": seed,
+            "data": data_hash,
+            "code": code,
+            "weights": weights,
+        }
+    )
     finished = _finished(directory, key)
     if finished is not None:
         return finished
@@ -95,6 +109,36 @@ def fit(
     _forget_other_settings(directory, key)
     with _threads(config.training.threads), torch.random.fork_rng(devices=[]):
         return _train(config, method, seed, data, directory, key, data_hash, report)
+
+
+def training_sources(config: RunConfig) -> str:
+    """Hash of the sources that decide a training: losses, models, batches, tagging and word order; clinical edits where used."""
+    package = Path(__file__).parent
+    clinical = set(config.objective.kinds) - set(WORD_ORDER)
+    files = [
+        package / name for name in ("training.py", "images.py", "repro.py", "data/batches.py", "text/lexicon.yaml")
+    ]
+    files += [*(package / "losses").glob("*.py"), *(package / "models").glob("*.py")]
+    files += [package / "text" / f"{name}.py" for name in TEXT_OF_WORD_ORDER]
+    if clinical and config.objective.discrimination_weight > 0:
+        files += [*(package / "text").glob("*.py"), package / "text" / "clinical.yaml"]
+    return hash_files(sorted(set(files)), 16)
+
+
+def weights_hash(config: RunConfig) -> str:
+    """Hash of the published weights that the settings name; empty when there are none."""
+    model, files = config.model, []
+    if model.image_weights:
+        files.append(package_weights() if model.image_weights == "package" else image_weights_file(model.image_weights))
+    if model.text_encoder != "small_bert":
+        folder = text_encoder_folder(model.text_encoder)
+        files += [folder / name for name in (*WEIGHTS, *DESCRIPTIONS) if (folder / name).is_file()]
+    return hash_files(files, 16) if files else ""
+
+
+def check_weights(config: RunConfig) -> None:
+    """Raise WeightsError when published weights that the settings name are not there."""
+    weights_hash(config)
 
 
 def _refuse_other_preparation(config: RunConfig, data: DatasetDict) -> None:
@@ -176,7 +220,7 @@ def _train(
     last = _last_checkpoint(directory / "trainer")
     start_epoch = 0
     if last is not None:
-        start_epoch = pd.read_json(last / CHECKPOINT_MARK, typ="series")["epoch"]
+        start_epoch = json.loads((last / CHECKPOINT_MARK).read_text())["epoch"]
         if report:
             report(f"continuing after epoch {start_epoch} of {settings.epochs}")
     trainer.train(resume_from_checkpoint=str(last) if last else None)
@@ -187,7 +231,7 @@ def _train(
     seconds = float(history["seconds"].sum())
     write_json(directory / "fit.json", {"key": key, "method": method, "seed": seed, "seconds": round(seconds, 2),
                "epochs": settings.epochs, "studies": len(train), "data": data_hash,
-               "settings": asdict(config)})  # fmt: skip
+               "code": training_sources(config), **git_state(), "settings": asdict(config)})  # fmt: skip
     shutil.rmtree(directory / "trainer", ignore_errors=True)
     return FitResult(model, history, directory, seconds, int(start_epoch))
 
@@ -330,6 +374,11 @@ def _arguments(config: RunConfig, seed: int, directory: Path, studies: int) -> T
     batch = min(s.batch_size, studies)
     steps = s.epochs * max(1, studies // batch)
     cuda = torch.cuda.is_available()
+    if cuda and torch.cuda.device_count() > 1 and not torch.distributed.is_initialized():
+        raise ConfigError(
+            f"{torch.cuda.device_count()} GPUs are visible, and one process would split a batch between them: set "
+            "CUDA_VISIBLE_DEVICES=0 (several GPUs are not supported yet)."
+        )
     return TrainingArguments(
         output_dir=str(directory),
         num_train_epochs=s.epochs,
@@ -358,7 +407,7 @@ def _finished(directory: Path, key: str | None) -> FitResult | None:
     mark = directory / "fit.json"
     if not mark.is_file():
         return None
-    facts = pd.read_json(mark, typ="series", convert_dates=False)
+    facts = json.loads(mark.read_text())
     if key is not None and facts["key"] != key:
         return None
     model = PRDModel.from_pretrained(directory).eval()
@@ -371,7 +420,7 @@ def _forget_other_settings(directory: Path, key: str) -> None:
     mark = directory / "started.json"
     if directory.is_dir() and any(directory.iterdir()) and not mark.is_file():
         raise DataError(f"{directory.name!r} holds files that are no training: give an empty or new folder.")
-    if not mark.is_file() or pd.read_json(mark, typ="series")["key"] != key:
+    if not mark.is_file() or json.loads(mark.read_text())["key"] != key:
         shutil.rmtree(directory, ignore_errors=True)
         write_json(mark, {"key": key})
 

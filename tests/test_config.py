@@ -112,10 +112,17 @@ def test_two_collections_are_two_runs_and_two_prepared_folders(tmp_path):
     assert named.run_id == named.with_data().run_id == first.run_id
 
 
-def test_the_phantom_needs_no_folder(tmp_path):
-    (tmp_path / "x.csv").write_text("x")
-    phantom, plain = load_profile("quick", {"data.directory": str(tmp_path)}).with_data(str(tmp_path)), load_profile()
-    assert (phantom.run_id, phantom.data_id()) == (plain.run_id, plain.data_id())
+def test_the_phantom_takes_no_folder(tmp_path):
+    plain = load_profile("quick")
+    assert plain.with_data() == plain
+    assert plain.content == ""
+    with pytest.raises(ConfigError, match=r"Profile quick makes its own data, the phantom.*PROFILE=openi"):
+        plain.with_data(str(tmp_path))
+
+
+def test_a_seed_below_0_is_refused_before_anything_runs():
+    with pytest.raises(ConfigError, match=r"Setting seeds is \[0, -1\]"):
+        load_profile("quick", {"seeds": [0, -1]})
 
 
 @pytest.mark.parametrize(("folder", "message"), [("", "--data /path/to/openi"), ("nowhere", "not found at 'nowhere'")])

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 CONDA_NAMES = {
@@ -55,6 +56,12 @@ def test_conda_environment_has_the_versions_of_pyproject():
         for n, v in direct_dependencies().items()
     }
     assert {name: conda.get(name) for name in wanted} == wanted
+
+
+def test_pip_reads_the_pip_part_of_the_conda_environment():
+    listed = yaml.safe_load((ROOT / "environment.yml").read_text())["dependencies"]
+    rows = next(d["pip"] for d in listed if isinstance(d, dict))
+    assert all(str(Requirement(row).specifier).startswith("==") for row in rows)
 
 
 def test_lock_pins_everything_and_no_cuda_package():

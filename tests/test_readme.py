@@ -135,7 +135,7 @@ def test_own_data_and_inference_work_as_written(tmp_path, monkeypatch, tiny_conf
     names = {}
     with monkeypatch.context() as patch:
         patch.setattr("prdlib.config.load_profile", lambda _: tiny_config)
-        exec(snippet("Your own data in ten lines"), names)
+        exec(snippet("Your own data"), names)
     kept = sum(map(len, names["data"].values()))
     assert kept == 24 - len(pd.read_csv("prepared/mine/dropped.csv")) == (21 if gaps else 24)
     result = fit(names["config"], "prd", 0, names["data"], "papermill_runs/latest/checkpoints/prd-seed0", report=None)

@@ -16,6 +16,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 from prdlib.__main__ import main
 from prdlib.config import ConfigError, load_profile
 from prdlib.manifest import RunError, alive, continue_command, identity, lock, read_manifest
+from prdlib.models import WeightsError
 from prdlib.runs import NAMES, input_hash, plan, run_pipeline, status_table
 
 PARAMETERS = 'profile: str = "quick"\nsettings: dict = {}\nrun_dir: str = ""\ndata: str = ""\n'
@@ -110,6 +111,12 @@ def test_a_run_continues_skips_what_is_done_and_repeats_what_changed(tmp_path):
     _, lines = run(tmp_path)
     assert "succeeded" in next(line for line in lines if "pretraining prd" in line)
 
+    kept = tmp_path / "run" / "checkpoints" / "clip-seed0"
+    kept.mkdir(parents=True)
+    _, lines = run(tmp_path, start_from="02_pretraining")
+    assert not kept.exists()  # trained again, not loaded
+    assert not [line for line in lines if "unchanged" in line and "01_data" not in line]
+
     _, lines = run(tmp_path, start_from="04_attention")
     assert [line.split()[2] for line in lines if "unchanged" not in line] == ["04_attention"]
 
@@ -117,7 +124,7 @@ def test_a_run_continues_skips_what_is_done_and_repeats_what_changed(tmp_path):
 def test_failures_are_told_apart_and_stop_what_depends_on_them(tmp_path):
     body = (
         "import os, sys, signal\n"
-        "if method == 'clip': raise ValueError('no good')\n"
+        "if method == 'clip': print('said before'); raise ValueError('no good')\n"
         "if method == 'gloria': os.kill(os.getpid(), signal.SIGKILL)\n"
         "if method == 'prd': sys.exit(0)\n"
         "import time; time.sleep(120)\n"
@@ -135,9 +142,29 @@ def test_failures_are_told_apart_and_stop_what_depends_on_them(tmp_path):
     assert "never run" in table.loc["02_pretraining-prd-seed0", "message"]
     assert (tmp_path / "run" / "02_pretraining-clip-seed0.ipynb").is_file()
     assert (tmp_path / "run" / "log" / "02_pretraining-gloria-seed0.txt").is_file()
+    log = (tmp_path / "run" / "log" / "02_pretraining-clip-seed0.txt").read_text()
+    assert "said before" in log
+    assert "ValueError: no good" in log
 
     toy(tmp_path / "notebooks")  # mended: the same command goes on
     assert run(tmp_path, {"methods": ["clip", "gloria", "prd", "prd_no_local"]}, jobs=2)[0].ok
+
+
+def test_a_step_whose_runner_is_gone_already_does_not_begin(tmp_path):
+    task = tmp_path / "task.json"
+    task.write_text(json.dumps({"runner": os.getpid() + 1, "outcome": str(tmp_path / "outcome.json")}))
+    done = subprocess.run([sys.executable, "-m", "prdlib.execute", str(task)], capture_output=True, text=True,
+                          env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])})  # fmt: skip
+    assert done.returncode == 1
+    assert "is gone" in done.stderr
+    assert not (tmp_path / "outcome.json").exists()
+
+
+def test_missing_weights_stop_a_run_before_anything_starts(tmp_path):
+    toy(tmp_path / "notebooks")
+    with pytest.raises(WeightsError, match=r"model\.image_weights"):
+        run(tmp_path, {"model.image_weights": "nowhere.pt"})
+    assert not (tmp_path / "run").exists()
 
 
 def test_a_killed_runner_leaves_no_lie_and_no_process_and_can_go_on(tmp_path):

@@ -1,5 +1,6 @@
 """Training learns, stops on NaN, and a killed run ends with the weights of one that was not."""
 
+import json
 from copy import deepcopy
 from dataclasses import replace
 
@@ -8,6 +9,7 @@ import pandas as pd
 import pytest
 import torch
 
+from prdlib import training
 from prdlib.config import METHODS, ConfigError
 from prdlib.data import DataError
 from prdlib.models import PRDModel
@@ -84,6 +86,32 @@ def test_a_finished_training_is_loaded_not_repeated(tiny_config, tiny_data, whol
     again = fit(tiny_config, "prd", 0, tiny_data, whole.directory, "d", report=None)
     assert torch.equal(weights(again.model)["logit_scale"], weights(whole.model)["logit_scale"])
     assert len(again.history) == 3
+
+
+def test_a_training_of_other_code_or_weights_is_another(tiny_config, tmp_path, monkeypatch):
+    first = training.training_sources(tiny_config)
+    assert first == training.training_sources(tiny_config)
+    with_clinical = replace(tiny_config, objective=replace(tiny_config.objective, perturbations=("clinical",)))
+    assert training.training_sources(with_clinical) != first  # it depends on the rules of the edits too
+    monkeypatch.setattr(training, "TEXT_OF_WORD_ORDER", training.TEXT_OF_WORD_ORDER[:-1])
+    assert training.training_sources(tiny_config) != first
+    weights = tmp_path / "weights.pt"
+    named = replace(tiny_config, model=replace(tiny_config.model, image_weights=str(weights)))
+    weights.write_bytes(b"one")
+    before = training.weights_hash(named)
+    weights.write_bytes(b"two")
+    assert training.weights_hash(named) != before
+    assert training.weights_hash(tiny_config) == ""
+
+
+@pytest.mark.parametrize("key", ["123456789012", "12e456789012", "000000000001"])
+def test_a_key_of_digits_is_no_number(tmp_path, key):
+    folder = tmp_path / "place"
+    folder.mkdir()
+    (folder / "started.json").write_text(json.dumps({"key": key}))
+    (folder / "half").write_text("kept")
+    training._forget_other_settings(folder, key)
+    assert (folder / "half").is_file()
 
 
 def test_other_settings_start_afresh(tiny_config, tiny_data, tmp_path):

@@ -138,7 +138,7 @@ def _finish(table: pd.DataFrame) -> pd.DataFrame:
     result["split"] = studies.map(split_of)
     result["source"] = "openi"
     result["findings"] = [[] for _ in range(len(table))]
-    for label, terms in yaml.safe_load(LABELS.read_text(encoding="utf-8")).items():
+    for label, terms in label_terms().items():
         wanted = {term.lower() for term in terms}
         coded = [np.nan if UNCODED in problems else float(bool(wanted & problems)) for problems in table["problems"]]
         result[LABEL_PREFIX + label] = coded

@@ -174,18 +174,6 @@ def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value.strip() != ""
 
 
-def grey_image(array: np.ndarray) -> np.ndarray:
-    """Any integer or float image [H, W] or [H, W, C] as uint8 [H, W]."""
-    array = np.asarray(array)
-    if array.ndim == 3:
-        array = array[..., :3].mean(axis=-1)
-    if array.dtype != np.uint8:
-        array = array.astype(np.float64)
-        low, high = float(array.min()), float(array.max())
-        array = ((array - low) / (high - low) * 255 if high > low else np.zeros_like(array)).round().astype(np.uint8)
-    return array
-
-
 def load_studies(name: str, **options: Any) -> Studies:
     """The studies of a collection by the name of its reader: 'phantom' or 'openi'.
 

@@ -116,11 +116,13 @@ def pointing_controls(
     blind_image: np.ndarray,
     items: Sequence[Phrase],
     resamples: int = 1000,
+    attention_temperature: float = 4.0,
 ) -> pd.DataFrame:
     """Pointing by the word-to-region maps of each model, with each study's image and with the mean image.
 
     models: name -> model (the trained and, as a control, an untrained one); images: uint8 [N, S, S]; reports: N word lists;
-    blind_image: uint8 [S, S]; items: see :func:`phrases`. Empty, with the same columns, when the collection has no boxes.
+    blind_image: uint8 [S, S]; items: see :func:`phrases`; attention_temperature: tau1 of the local loss. Empty, with the same
+    columns, when the collection has no boxes.
     """
     if not items:
         return pd.DataFrame(columns=POINTING_COLUMNS)
@@ -132,7 +134,9 @@ def pointing_controls(
     maps = {}
     for name, model in models.items():
         for source, pixels in (("image", seen), ("mean image", blind)):
-            maps[f"{name}, {source}"] = phrase_maps(*word_region_maps(model, pixels, words), local, images.shape[-1])
+            maps[f"{name}, {source}"] = phrase_maps(
+                *word_region_maps(model, pixels, words, attention_temperature), local, images.shape[-1]
+            )
     return pointing_table(maps, local, resamples)
 
 

@@ -54,6 +54,7 @@ class PRDConfig(PreTrainedConfig):
         word_limit: int = 60,
         initial_logit_scale: float = 1 / 0.07,
         initial_discrimination_scale: float = 1 / 0.07,
+        pixel_statistics: Sequence[float] | None = None,
         training: Mapping[str, Any] | None = None,
         **kwargs: Any,
     ) -> None:
@@ -68,6 +69,9 @@ class PRDConfig(PreTrainedConfig):
         self.word_limit = word_limit
         self.initial_logit_scale = initial_logit_scale
         self.initial_discrimination_scale = initial_discrimination_scale
+        self.pixel_statistics = (
+            list(pixel_statistics) if pixel_statistics else None
+        )  # mean, std where not the encoder's own
         self.training = dict(training or {})  # how the weights came about: method, seed, settings, data; for the card
         super().__init__(**kwargs)
 
@@ -101,6 +105,8 @@ class PRDModel(PreTrainedModel):
     def __init__(self, config: PRDConfig) -> None:
         super().__init__(config)
         self.image_encoder = build_image_encoder(config.image_encoder, config.image_width, config.image_size)
+        if config.pixel_statistics:
+            self.image_encoder.pixel_mean, self.image_encoder.pixel_std = config.pixel_statistics
         self.pixel_input = nn.Identity()  # a place for attribution to hold on to: gradients at the pixels in [0, 1]
         self.text_encoder = build_text_encoder(config.text_encoder)
         text_width = self.text_encoder.config.hidden_size
@@ -136,8 +142,11 @@ class PRDModel(PreTrainedModel):
             images = images[:, None]
         if images.dtype == torch.uint8:
             images = images.to(self.device).float() / 255
-        if images.ndim != 4 or images.shape[1] != 1:
-            raise ValueError(f"images must be grey, [B, 1, S, S], not {list(images.shape)}")
+        side = self.config.image_size
+        if images.ndim != 4 or tuple(images.shape[1:]) != (1, side, side):
+            raise ValueError(
+                f"images must be grey, [B, 1, {side}, {side}], not {list(images.shape)}; a list of arrays may be of any size"
+            )
         return images.to(self.device)
 
     def image_features(self, pixel_values: Tensor) -> tuple[Tensor, Tensor]:
@@ -182,6 +191,9 @@ class PRDModel(PreTrainedModel):
                 )
         limit = self.config.word_limit
         words = [normalise(r, limit).split() if isinstance(r, str) else list(r)[:limit] for r in reports]
+        empty = next((i for i, row in enumerate(words) if not row), None)
+        if empty is not None:
+            raise ValueError(f"Report {empty} has no words: leave it out.")
         batch = self.word_tokenizer.pad([self.word_tokenizer.encode(w) for w in words])
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
 
@@ -341,6 +353,7 @@ def build_model(
     keys: dict[str, dict[str, list[str]]] = {}
     if settings.image_weights:
         keys["image"] = load_image_weights(model.image_encoder, settings.image_weights)
+        model.config.pixel_statistics = [model.image_encoder.pixel_mean, model.image_encoder.pixel_std]
     if settings.text_encoder != "small_bert":
         keys["text"] = load_text_weights(model.text_encoder, folder)
         projection = keys["text"].pop("projection")

@@ -14,7 +14,12 @@ from torchvision.models.resnet import BasicBlock
 
 from prdlib.models.published import WeightsError, image_weights_file
 
-PIXEL_STATISTICS = {"tf_efficientnet_lite0": (0.5, 0.5), "imagenet": (0.449, 0.226), "grey": (0.5, 0.25)}
+PIXEL_STATISTICS = {
+    "tf_efficientnet_lite0": (0.5, 0.5),
+    "imagenet": (0.449, 0.226),
+    "grey": (0.5, 0.25),
+    "biovil": (0.0, 1.0),
+}
 
 
 class NarrowResNet(nn.Module):
@@ -229,7 +234,8 @@ def load_image_weights(encoder: nn.Module, path: str | Path) -> dict[str, list[s
 
     path: a file, or 'package' (see :func:`package_weights`). Known forms: torchvision and timm state dicts, BioViL's image model.
     Returns {"loaded", "missing", "unexpected", "resized"}: names of tensors; a three-channel stem is averaged for a
-    one-channel encoder (in "resized"). Raises WeightsError when a tensor of the encoder is missing or has another shape.
+    one-channel encoder (in "resized"). BioViL's weights also set the encoder's pixel_mean and pixel_std to their own. Raises
+    WeightsError when a tensor of the encoder is missing or has another shape.
     """
     path = package_weights() if str(path) == "package" else image_weights_file(str(path))
     state = read_state_dict(path)
@@ -267,4 +273,6 @@ def load_image_weights(encoder: nn.Module, path: str | Path) -> dict[str, list[s
             f"first {report['missing'][0]!r}: is it the right architecture?"
         )
     inner.load_state_dict(chosen, strict=False)
+    if prefix == "encoder.encoder.":  # BioViL was trained on pixels in [0, 1] as they are
+        encoder.pixel_mean, encoder.pixel_std = PIXEL_STATISTICS["biovil"]
     return report

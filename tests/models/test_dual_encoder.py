@@ -64,6 +64,8 @@ def test_images_of_any_size_and_type_are_accepted(model):
     assert model.encode_images(arrays).shape == (2, 16)
     with pytest.raises(ValueError, match="grey"):
         model.encode_images(torch.zeros(2, 3, 32, 32))
+    with pytest.raises(ValueError, match=r"\[B, 1, 32, 32\], not \[2, 1, 30, 50\]"):
+        model.encode_images(torch.zeros(2, 1, 30, 50))
     with pytest.raises(ImageError, match="uint8"):
         model.encode_images([np.zeros((50, 80), np.float32)])
 
@@ -145,6 +147,7 @@ def test_biovil_image_weights_are_loaded_and_every_key_is_reported(tmp_path):
     assert torch.equal(encoder.resnet.layer3[0].conv1.weight, source["layer3.0.conv1.weight"])
     assert report["unexpected"] == ["projector.model.0.weight"]
     assert len(report["loaded"]) == len(file) - 1
+    assert (encoder.pixel_mean, encoder.pixel_std) == (0.0, 1.0)  # BioViL saw pixels in [0, 1] as they are
 
 
 def test_incomplete_wrong_and_pointer_files_are_refused(tmp_path):
@@ -240,6 +243,8 @@ def test_reports_and_images_that_are_no_lists_of_them_are_one_sentence(model):
         (["clear", None], TypeError, "Report 1 is NoneType"),
         ([3.5], TypeError, "Report 0 is float"),
         ([["small", None]], TypeError, "Report 0"),
+        (["clear", "..."], ValueError, "Report 1 has no words"),
+        ([[]], ValueError, "Report 0 has no words"),
     ):
         for encode in (model.encode_reports, model.encode_words):
             with pytest.raises(error, match=message):

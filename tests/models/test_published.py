@@ -78,6 +78,8 @@ def test_profile_paper_takes_biovil_from_disk_and_cxr_bert_from_the_hub(tmp_path
     assert (keys["image"]["missing"], keys["text"]["missing"]) == ([], [])
     assert set(hub) == {"config.json", "vocab.txt", "tokenizer_config.json", "pytorch_model.bin"}
     model.save_pretrained(tmp_path / "saved")
+    again = PRDModel.from_pretrained(tmp_path / "saved").image_encoder
+    assert (again.pixel_mean, again.pixel_std) == (0.0, 1.0)
     again = PRDModel.from_pretrained(tmp_path / "saved")
     for tokens in (model.tokenise(["Small left effusions."]), again.tokenise(["Small left effusions."])):
         assert tokens["input_ids"].tolist() == [[2, 5, 6, 8, 10, 3]]
