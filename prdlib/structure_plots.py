@@ -64,7 +64,7 @@ def gain_dumbbells(gains: pd.DataFrame) -> Figure:
     control (open), a line between them, and chance (dotted)."""
     part = gains[gains["gain_low"].notna()]
     models, tests = list(dict.fromkeys(part["model"])), list(dict.fromkeys(part["test"]))
-    figure = Figure(figsize=(1.9 * max(1, len(models)) + 2.0, 0.27 * len(tests) + 1.3), layout="constrained")
+    figure = Figure(figsize=(max(5.0, 1.9 * len(models) + 2.0), 0.27 * len(tests) + 1.3), layout="constrained")
     if part.empty:
         figure.text(0.5, 0.5, "no test has 20 studies or more", ha="center", fontsize=9)
         return figure
@@ -85,7 +85,7 @@ def gain_dumbbells(gains: pd.DataFrame) -> Figure:
     axes[0].set_yticks(range(len(tests)), [t.replace("_", " ") for t in tests], fontsize=8)
     axes[0].invert_yaxis()
     figure.supxlabel(
-        "accuracy: filled = with the image (95 % interval), open = best blind control, dotted = chance", fontsize=8
+        "accuracy: filled = with the image (95 % interval),\nopen = best blind control, dotted = chance", fontsize=8
     )
     return figure
 

@@ -33,7 +33,9 @@ GAINS = (
 
 def results_tables() -> str:
     """One table per reference run: the ablation's summary, then the mean AUROC of the downstream tests."""
-    return "\n\n".join(results_table(folder) for folder in sorted(REFERENCE.iterdir()) if folder.is_dir())
+    return "\n\n".join(
+        results_table(folder) for folder in sorted(REFERENCE.iterdir()) if (folder / "summary.csv").is_file()
+    )
 
 
 def results_table(folder: Path) -> str:
