@@ -128,8 +128,16 @@ def phrase_gradients(
     values = IntegratedGradients(similarity).attribute(
         pixels, torch.zeros_like(pixels), additional_forward_args=(embeds,), n_steps=steps, internal_batch_size=256
     )
-    cells = interpolate(values.detach().float(), size=images.shape[-1] // cell, mode="area")
-    return interpolate(cells, size=images.shape[-2:], mode="bilinear", align_corners=False)[:, 0].cpu().numpy()
+    return by_cell(values.detach()[:, 0].float().cpu().numpy(), cell)
+
+
+def by_cell(maps: np.ndarray, cell: int = 16) -> np.ndarray:
+    """Maps [N, S, S] of single pixels as the means of cells of ``cell`` pixels, bilinearly enlarged to [N, S, S] again.
+
+    Contributions of neighbouring pixels cancel or scatter; what the eye can read, and what can point, is their sum over a place.
+    """
+    cells = interpolate(torch.from_numpy(maps)[:, None], size=maps.shape[-1] // cell, mode="area")
+    return interpolate(cells, size=maps.shape[-2:], mode="bilinear", align_corners=False)[:, 0].numpy()
 
 
 def attribution_pointing(

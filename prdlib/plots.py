@@ -58,21 +58,17 @@ def contact_sheet(images: np.ndarray, titles: Sequence[str], columns: int = 6) -
 
 
 def perturbation_sheet(original: Sequence[str], copies: Mapping[str, Sequence[str]], width: int = 104) -> Figure:
-    """An original and its perturbed copies as text; words at another place, and words that the original lacks, are coloured."""
-    blocks = {"original": list(original), **{name: list(words) for name, words in copies.items()}}
-    known = Counter(original)
-    lines: list[list[tuple[int, str, str, bool]]] = []
-    for name, words in blocks.items():
-        lines.append([(0, name.replace("_", " "), "black", True)])
+    """An original and its perturbed copies as text, with the words that a copy moves, adds and leaves out."""
+    colours = {"kept": "#333333", "moved": RED, "new": PURPLE, "lost": GREY}
+    lines: list[list[tuple[int, str, str]]] = []
+    for name, words in {"original": original, **copies}.items():
+        lines.append([(0, name.replace("_", " "), "name")])
         line, place = [], 2
-        other = _other_words(original, words)
-        for i, word in enumerate(words):
+        for word, change in _changes(original, words):
             if place + len(word) > width:
                 lines.append(line)
                 line, place = [], 2
-            moved = i in other
-            colour = (PURPLE if word not in known else RED) if moved else "#333333"
-            line.append((place, word, colour, False))
+            line.append((place, word, change))
             place += len(word) + 1
         lines += [line, []]
     figure = Figure(figsize=(0.0685 * width, 0.165 * len(lines) + 0.3), layout="constrained")
@@ -80,20 +76,44 @@ def perturbation_sheet(original: Sequence[str], copies: Mapping[str, Sequence[st
     axis.set(xlim=(0, width), ylim=(len(lines) + 0.5, -0.5))
     axis.axis("off")
     for row, line in enumerate(lines):
-        for place, word, colour, bold in line:
-            axis.text(place, row, word, color=colour, family="monospace", fontsize=8, weight="bold" if bold else None)
+        for place, word, change in line:
+            if change == "name":
+                axis.text(place, row, word, family="monospace", fontsize=8, weight="bold")
+                continue
+            axis.text(place, row, word, color=colours[change], family="monospace", fontsize=8)
+            if change == "lost":
+                axis.plot([place, place + len(word)], [row - 0.2] * 2, color=GREY, lw=0.8)
     axis.set_title(
-        "orange: the word stands at another place than in the original; purple: a word the original lacks", fontsize=8
+        "against the original: orange: a word that moved; purple: a new word; grey, struck through: a word left out",
+        fontsize=8,
     )
     return figure
 
 
-def _other_words(original: Sequence[str], words: Sequence[str]) -> set[int]:
-    """Positions in ``words`` that differ from ``original``: place by place where both are as long, else by the best alignment."""
-    if len(original) == len(words):
-        return {i for i, (a, b) in enumerate(zip(original, words, strict=True)) if a != b}
-    blocks = SequenceMatcher(None, list(original), list(words), autojunk=False).get_matching_blocks()
-    return set(range(len(words))) - {i for b in blocks for i in range(b.b, b.b + b.size)}
+def _changes(original: Sequence[str], words: Sequence[str]) -> list[tuple[str, str]]:
+    """What turns ``original`` into ``words``, in reading order: (word, 'kept' | 'moved' | 'new' | 'lost').
+
+    A word lost at one place and new at another has moved, and is given where it stands now.
+    """
+    original, words = list(original), list(words)
+    steps = SequenceMatcher(None, original, words, autojunk=False).get_opcodes()
+    lost = Counter(w for kind, a0, a1, _, _ in steps if kind != "equal" for w in original[a0:a1])
+    new = Counter(w for kind, _, _, b0, b1 in steps if kind != "equal" for w in words[b0:b1])
+    moved = lost & new
+    gone, added = lost - moved, moved.copy()
+    changes = []
+    for kind, a0, a1, b0, b1 in steps:
+        if kind == "equal":
+            changes += [(w, "kept") for w in words[b0:b1]]
+            continue
+        for w in original[a0:a1]:
+            if gone[w]:
+                gone[w] -= 1
+                changes.append((w, "lost"))
+        for w in words[b0:b1]:
+            changes.append((w, "moved" if added[w] else "new"))
+            added[w] -= added[w] > 0
+    return changes
 
 
 def report_and_label_distributions(lengths: Mapping[str, Sequence[int]], labels: pd.DataFrame, limit: int) -> Figure:
@@ -292,21 +312,23 @@ def attribution_maps(
 def word_attributions(rows: Mapping[str, tuple[Sequence[str], np.ndarray]], width: int = 144) -> Figure:
     """Reports with each word on the colour of its contribution to the similarity: red raises, blue lowers; one scale.
 
-    rows: name -> (words, contributions [W]).
+    The scale ends at the 95th percentile of the magnitudes, or one strong word would leave all others blank; words beyond its
+    end are bold. rows: name -> (words, contributions [W]).
     """
     from matplotlib import colormaps
 
-    top = max(float(np.abs(values).max()) for _, values in rows.values()) or 1.0
+    sizes = np.abs(np.concatenate([values for _, values in rows.values()]))
+    top = float(np.percentile(sizes, 95)) or float(sizes.max()) or 1.0
     colours = colormaps["RdBu_r"]
-    lines: list[list[tuple[int, str, Any]]] = []
+    lines: list[list[tuple[int, str, Any, bool]]] = []
     for name, (words, values) in rows.items():
-        lines.append([(0, name, None)])
+        lines.append([(0, name, None, True)])
         line, place = [], 2
         for word, value in zip(words, values, strict=False):
             if place + len(word) > width:
                 lines.append(line)
                 line, place = [], 2
-            line.append((place, word, colours(0.5 + 0.5 * float(value) / top)))
+            line.append((place, word, colours(0.5 + 0.5 * float(value) / top), abs(value) > top))
             place += len(word) + 1
         lines += [line, []]
     figure = Figure(figsize=(10, 0.2 * len(lines) + 0.5), layout="constrained")
@@ -314,14 +336,19 @@ def word_attributions(rows: Mapping[str, tuple[Sequence[str], np.ndarray]], widt
     axis.set(xlim=(0, width), ylim=(len(lines), -0.8))
     axis.axis("off")
     for row, line in enumerate(lines):
-        for place, word, colour in line:
+        for place, word, colour, bold in line:
+            weight = "bold" if bold else None
             if colour is None:
-                axis.text(place, row, word, fontsize=8, weight="bold")
+                axis.text(place, row, word, fontsize=8, weight=weight)
                 continue
             light = np.dot(colour[:3], (0.299, 0.587, 0.114)) > 0.5
-            axis.text(place, row, word, family="monospace", fontsize=8, color="black" if light else "white",
+            axis.text(place, row, word, family="monospace", fontsize=8, weight=weight, color="black" if light else "white",
                       bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2})  # fmt: skip
-    axis.set_title(f"contribution to the similarity: red raises, blue lowers; full colour = {top:.3f}", fontsize=8)
+    axis.set_title(
+        f"contribution to the similarity: red raises, blue lowers; full colour from {top:.3f} (95th percentile), bold beyond it, "
+        f"the largest {sizes.max():.3f}",
+        fontsize=8,
+    )
     return figure
 
 

@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from prdlib import plots
@@ -63,7 +64,47 @@ def test_curves_name_methods_in_the_order_of_the_ablation_at_whole_epochs():
     assert all(float(tick).is_integer() for tick in axis.get_xticks())
 
 
+def marks(original, copy):
+    axis = plots.perturbation_sheet(original.split(), {"copy": copy.split()}).axes[0]
+    names = {"#333333": "kept", plots.RED: "moved", plots.PURPLE: "new", plots.GREY: "lost"}
+    texts = [(t.get_text(), names.get(t.get_color())) for t in axis.texts]
+    return texts[texts.index(("copy", None)) + 1 :], len(axis.lines)
+
+
 def test_moved_words_are_coloured_and_others_are_not():
-    texts = plots.perturbation_sheet(["a", "b", "c"], {"swap": ["a", "c", "b"]}).axes[0].texts
-    colours = [(t.get_text(), t.get_color()) for t in texts if t.get_text() in "abc"]
-    assert [c for _, c in colours] == ["#333333"] * 4 + [plots.RED] * 2
+    texts, struck = marks("fluid left of a nodule", "nodule left of a fluid")
+    assert texts == [("nodule", "moved"), ("left", "kept"), ("of", "kept"), ("a", "kept"), ("fluid", "moved")]
+    assert not struck
+    shifted, _ = marks("a small nodule with fluid in it", "a small fluid in it with nodule")
+    assert [kind for _, kind in shifted] == ["kept"] * 5 + ["moved"] * 2
+
+
+def test_words_that_a_copy_leaves_out_are_struck_through_where_they_stood():
+    texts, struck = marks("no nodule there is fluid", "there is fluid")
+    assert texts[:2] == [("no", "lost"), ("nodule", "lost")]
+    assert {kind for _, kind in texts[2:]} == {"kept"}
+    assert struck == 2
+    texts, struck = marks("minor fluid and a large nodule", "large fluid and a large nodule")
+    assert texts[:2] == [("minor", "lost"), ("large", "new")]  # the other "large" has not moved
+    assert struck == 1
+
+
+def test_every_word_of_a_copy_is_drawn_once_and_in_order():
+    rng = np.random.default_rng(0)
+    for _ in range(50):
+        original, copy = (list(rng.choice(list("abcdef"), size=rng.integers(0, 30))) for _ in range(2))
+        changes = plots._changes(original, copy)
+        assert [w for w, kind in changes if kind != "lost"] == copy
+        kept_or_moved = [w for w, kind in changes if kind != "new"]
+        assert sorted(kept_or_moved) == sorted(original)
+
+
+def test_one_strong_word_does_not_leave_the_others_blank():
+    words = [f"w{i}" for i in range(40)]
+    values = np.where(np.arange(40) == 0, 9.0, 0.1 * (-1.0) ** np.arange(40))
+    axis = plots.word_attributions({"original": (words, values)}).axes[0]
+    drawn = {t.get_text(): t for t in axis.texts}
+    assert [w for w in words if drawn[w].get_weight() == "bold"] == ["w0"]
+    assert drawn["w1"].get_bbox_patch().get_facecolor() == colormaps["RdBu_r"](0.0)
+    assert "from 0.100" in axis.get_title()
+    assert "largest 9.000" in axis.get_title()

@@ -1,6 +1,12 @@
-"""What a table shows, in a sentence with its numbers: the conclusions of the notebooks. Nothing is claimed beyond an interval."""
+"""What a table shows, in a sentence with its numbers: the conclusions of the notebooks. Nothing is claimed beyond an interval.
+
+And long tables made short enough to be read: one column per method (:func:`side_by_side`).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -37,6 +43,24 @@ def against_baseline(differences: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def pointing(table: pd.DataFrame) -> str:
+    """The conclusion of notebook 04 from the rows of :func:`prdlib.evaluation.grounding.pointing_table`, whose ``input`` is
+    '<kind of maps>, image' or '<kind of maps>, mean image'. Two scores differ when their intervals do not overlap."""
+    if table.empty:
+        return "No true boxes: there is nothing to point at."
+    rows = {tuple(r.input.rsplit(", ", 1)): r for r in table.itertuples()}
+    lines, sure = [], []
+    for kind in dict.fromkeys(kind for kind, _ in rows):
+        seen, blind = rows[kind, "image"], rows[kind, "mean image"]
+        to_blind, to_chance = _against(seen, blind.ci_low, blind.ci_high), _against(seen, seen.chance, seen.chance)
+        lines.append(
+            f"{kind}: {_share(seen)} with the image; {to_blind} the mean image ({_share(blind)}), "
+            f"{to_chance} chance ({seen.chance:.3f})."
+        )
+        sure += [kind] if to_blind == to_chance == "above" else []
+    return "\n".join([*lines, f"Above both the mean image and chance: {', '.join(sure) or 'no kind of maps'}."])
+
+
 def image_gains(gains: pd.DataFrame) -> str:
     """The conclusion of the structure benchmark from the rows of :func:`prdlib.evaluation.image_gain.gain_table`."""
     lines = []
@@ -66,5 +90,57 @@ def gain_differences(differences: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def _share(row: object) -> str:
-    return f"{row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]"
+def side_by_side(
+    table: pd.DataFrame, index: Sequence[str], columns: str, cell: Callable[[Any], str] | None = None
+) -> pd.DataFrame:
+    """A long table with one column per value of ``columns``: the methods in their order, then others; rows as in ``table``.
+
+    index: the columns that name a row. cell: row of ``table`` -> text; None: 'value [low, high]'. A missing cell is empty.
+    """
+    if table.empty:
+        return table
+    texts = [(cell or _share)(row) for row in table.itertuples()]
+    wide = table.round(3).assign(text=texts).set_index([*index, columns])["text"].unstack(columns, sort=False)
+    order = [m for m in METHODS if m in wide] + [name for name in wide if name not in METHODS]
+    return wide[order].fillna("").rename_axis(columns=None).reset_index()
+
+
+def gain_sheet(gains: pd.DataFrame) -> pd.DataFrame:
+    """The structure benchmark, one row a test and one column a model: 'accuracy / best blind control; gain [low, high]'.
+
+    gains: rows of :func:`prdlib.evaluation.image_gain.gain_table`, with the text-only models beside them.
+    """
+
+    def cell(row: Any) -> str:
+        return f"{row.accuracy:.2f} / {row.blind:.2f}; {_interval(row.image_gain, row.gain_low, row.gain_high, '+.2f')}"
+
+    return side_by_side(gains, ["test", "chance", "n", "n-gram", "TF-IDF"], "model", cell)
+
+
+def paraphrase_sheet(paraphrases: pd.DataFrame) -> pd.DataFrame:
+    """Paraphrases, one column a model: 'prefers_original [low, high]; above_edit [low, high]'.
+
+    paraphrases: rows of :func:`prdlib.evaluation.paraphrases.paraphrase_table`.
+    """
+
+    def cell(row: Any) -> str:
+        prefers = _interval(row.prefers_original, row.prefers_original_low, row.prefers_original_high, ".2f")
+        return f"{prefers}; {_interval(row.above_edit, row.above_edit_low, row.above_edit_high, '.2f')}"
+
+    return side_by_side(paraphrases, ["paraphrase", "n", "pairs"], "model", cell)
+
+
+def _against(row: Any, low: float, high: float) -> str:
+    """Where the interval of ``row`` lies to that from ``low`` to ``high``."""
+    return "above" if row.ci_low > high else "below" if row.ci_high < low else "no sure difference to"
+
+
+def _share(row: Any) -> str:
+    return _interval(row.value, row.ci_low, row.ci_high)
+
+
+def _interval(value: float, low: float, high: float, digits: str = ".3f") -> str:
+    """'value [low, high]'; without the interval where there is none, empty where there is no value."""
+    if pd.isna(value):
+        return ""
+    return f"{value:{digits}}" + ("" if pd.isna(low) else f" [{low:{digits}}, {high:{digits}}]")

@@ -59,3 +59,58 @@ def test_differences_of_gain_name_those_that_pass_the_correction():
         "prd against clip: image gain differs in swap zone (+0.30) (1 of 2 tests, p < 0.05 after Holm's correction over all 2)."
     )
     assert "nothing to compare" in wording.gain_differences(table.iloc[:0])
+
+
+def pointing_rows(seen, blind):
+    return pd.DataFrame([row(input="Grad-CAM, image", **seen), row(input="Grad-CAM, mean image", **blind)])
+
+
+def test_pointing_is_held_against_the_mean_image_and_chance():
+    high, low = {"value": 0.5, "ci_low": 0.4, "ci_high": 0.6}, {"value": 0.1, "ci_low": 0.05, "ci_high": 0.15}
+    near = {"value": 0.25, "ci_low": 0.1, "ci_high": 0.45}
+    text = wording.pointing(pointing_rows(high, low))
+    assert text == (
+        "Grad-CAM: 0.500 [0.400, 0.600] with the image; above the mean image (0.100 [0.050, 0.150]), above chance (0.200).\n"
+        "Above both the mean image and chance: Grad-CAM."
+    )
+    text = wording.pointing(pointing_rows(low, high))
+    assert "; below the mean image" in text
+    assert ", below chance (0.200)" in text
+    assert text.endswith("chance: no kind of maps.")
+    text = wording.pointing(pointing_rows(high, near))
+    assert "; no sure difference to the mean image (0.250 [0.100, 0.450]), above chance" in text
+    assert text.endswith("chance: no kind of maps.")
+    assert "no sure difference to chance" in wording.pointing(pointing_rows(near, low))
+
+
+def test_without_boxes_nothing_points():
+    assert "nothing to point at" in wording.pointing(pd.DataFrame(columns=["input", "value"]))
+
+
+def test_side_by_side_keeps_every_value_and_the_order():
+    table = pd.DataFrame([
+        row(metric="b", method="prd", chance=None), row(metric="b", method="clip", chance=None, value=0.4321),
+        row(metric="a", method="other", ci_low=None), row(metric="a", method="prd", value=None),
+    ])  # fmt: skip
+    wide = wording.side_by_side(table, ["metric", "chance"], "method")
+    assert wide.columns.tolist() == ["metric", "chance", "clip", "prd", "other"]
+    assert wide["metric"].tolist() == ["b", "a"]
+    assert wide["clip"].tolist() == ["0.432 [0.400, 0.600]", ""]
+    assert wide["prd"].tolist() == ["0.500 [0.400, 0.600]", ""]
+    assert wide["other"].tolist() == ["", "0.500"]
+    assert wording.side_by_side(pd.DataFrame(), ["metric"], "method").empty
+
+
+def test_sheets_of_the_benchmark_show_every_model():
+    gains = pd.DataFrame(
+        {"model": ["clip", "prd"], "test": "swap_zone", "accuracy": [0.5, 0.8], "blind": 0.6, "image_gain": [-0.1, 0.2],
+         "gain_low": [-0.2, None], "gain_high": [0.0, None], "chance": 0.5, "n": 40, "n-gram": 0.5, "TF-IDF": 0.45}
+    )  # fmt: skip
+    sheet = wording.gain_sheet(gains)
+    assert sheet.columns.tolist() == ["test", "chance", "n", "n-gram", "TF-IDF", "clip", "prd"]
+    assert sheet.loc[0, "clip"] == "0.50 / 0.60; -0.10 [-0.20, +0.00]"
+    assert sheet.loc[0, "prd"] == "0.80 / 0.60; +0.20"
+    shares = {"prefers_original": 0.5, "prefers_original_low": 0.4, "prefers_original_high": 0.6}
+    shares |= {"above_edit": 0.7, "above_edit_low": 0.6, "above_edit_high": 0.8}
+    rewordings = pd.DataFrame([{"model": "clip", "paraphrase": "voice", "n": 30, "pairs": 60, **shares}])
+    assert wording.paraphrase_sheet(rewordings).loc[0, "clip"] == "0.50 [0.40, 0.60]; 0.70 [0.60, 0.80]"
