@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import pandas as pd
 from scipy import stats
@@ -66,9 +68,15 @@ def bootstrap_weights(clusters: np.ndarray, resamples: int, seed: int = 0) -> np
     return draws[:, index].astype(np.float32)
 
 
+@lru_cache(maxsize=2)
+def _study_weights(number: int, resamples: int, seed: int) -> np.ndarray:
+    """The weights of ``number`` studies: models are compared on the same ones, and drawing them is slow."""
+    return bootstrap_weights(np.arange(number), resamples, seed)
+
+
 def resampled_studies(values: np.ndarray, resamples: int = 1000, seed: int = 0) -> np.ndarray:
     """Means of [columns, n, seeds] over resampled studies, each whole with all its seeds: [columns, draws, seeds]."""
-    studies = bootstrap_weights(np.arange(values.shape[1]), resamples, seed)  # [resamples, n]
+    studies = _study_weights(values.shape[1], resamples, seed)  # [resamples, n]
     return np.einsum("cns,rn->crs", values, studies, optimize=True) / studies.sum(axis=1)[:, None]
 
 
