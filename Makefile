@@ -26,7 +26,7 @@ quick: $(STAMP)
 	$(PY) -m prdlib run --profile quick
 
 nbval: $(STAMP)
-	$(PY) -m pytest -q --nbval --nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 300 \
+	$(PY) -m pytest -q --nbval --nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 600 \
 	  -p no:cacheprovider --rootdir . -c tests/notebooks/nbval.ini notebooks
 	$(PY) -m pytest -q -p no:cacheprovider tests/notebooks/check_numbers.py
 
