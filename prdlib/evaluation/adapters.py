@@ -53,7 +53,9 @@ class PRDAdapter:
 
     @torch.inference_mode()
     def encode_images(self, images: np.ndarray) -> Tensor:
-        return self.model.encode_images(torch.from_numpy(np.ascontiguousarray(images))).float().cpu()
+        same = images.shape[1:] == (self.model.config.image_size,) * 2  # others are resized one by one
+        shown = torch.from_numpy(np.ascontiguousarray(images)) if same else list(images)
+        return self.model.encode_images(shown).float().cpu()
 
     @torch.inference_mode()
     def encode_reports(self, reports: Sequence[str]) -> Tensor:
