@@ -168,7 +168,7 @@ def run_pipeline(
     folder = Path(notebooks) if notebooks else repro.project_root() / "notebooks"
     run_dir = Path(output).resolve() if output else default_run_dir(config)
     config.check_logger()
-    from prdlib.training import check_weights
+    from prdlib.training_inputs import check_weights
 
     check_weights(config)
     steps = plan(config, folder.resolve(), run_dir, call)
@@ -298,7 +298,7 @@ class _Runner:
         outcome.unlink(missing_ok=True)
         forget_tables(step, self.run_dir)
         if step.key in self.again and "method" in step.parameters and step.notebook.stem == "02_pretraining":
-            from prdlib.training import checkpoint_folder
+            from prdlib.training_inputs import checkpoint_folder
 
             folder = checkpoint_folder(self.run_dir, step.parameters["method"], step.parameters["seed"])
             shutil.rmtree(folder, ignore_errors=True)  # --from 02: trained again, not loaded

@@ -25,7 +25,7 @@ from transformers import Trainer, TrainerCallback, TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils.logging import disable_progress_bar
 
-from prdlib.config import WORD_ORDER, ConfigError, RunConfig
+from prdlib.config import ConfigError, RunConfig
 from prdlib.data.batches import Collate, EpochSampler, EvaluationData, PairDataset
 from prdlib.data.studies import DataError
 from prdlib.evaluation.embeddings import embed_images, embed_reports
@@ -34,11 +34,9 @@ from prdlib.evaluation.structure import option_reports, option_scores, original_
 from prdlib.images import decode_png
 from prdlib.losses import Objective
 from prdlib.models import PRDModel, build_model
-from prdlib.models.image_encoder import package_weights
-from prdlib.models.published import DESCRIPTIONS, WEIGHTS, image_weights_file, text_encoder_folder
-from prdlib.repro import git_state, hash_files, hash_json, write_atomic, write_json
+from prdlib.repro import git_state, hash_json, write_atomic, write_json
+from prdlib.training_inputs import checkpoint_folder, training_sources, weights_hash
 
-TEXT_OF_WORD_ORDER = ("perturbation", "registry", "tagging", "tokenization", "word_order")
 CHECKPOINT_MARK = "complete.json"  # written last: a checkpoint without it was cut off and is not used
 
 
@@ -57,11 +55,6 @@ class FitResult:
     directory: Path
     seconds: float
     resumed_from: int
-
-
-def checkpoint_folder(run_dir: str | Path, method: str, seed: int) -> Path:
-    """<run_dir>/checkpoints/<method>-seed<k>."""
-    return Path(run_dir) / "checkpoints" / f"{method}-seed{seed}"
 
 
 def fit(
@@ -109,36 +102,6 @@ def fit(
     _forget_other_settings(directory, key)
     with _threads(config.training.threads), torch.random.fork_rng(devices=[]):
         return _train(config, method, seed, data, directory, key, data_hash, report)
-
-
-def training_sources(config: RunConfig) -> str:
-    """Hash of the sources that decide a training: losses, models, batches, tagging and word order; clinical edits where used."""
-    package = Path(__file__).parent
-    clinical = set(config.objective.kinds) - set(WORD_ORDER)
-    files = [
-        package / name for name in ("training.py", "images.py", "repro.py", "data/batches.py", "text/lexicon.yaml")
-    ]
-    files += [*(package / "losses").glob("*.py"), *(package / "models").glob("*.py")]
-    files += [package / "text" / f"{name}.py" for name in TEXT_OF_WORD_ORDER]
-    if clinical and config.objective.discrimination_weight > 0:
-        files += [*(package / "text").glob("*.py"), package / "text" / "clinical.yaml"]
-    return hash_files(sorted(set(files)), 16)
-
-
-def weights_hash(config: RunConfig) -> str:
-    """Hash of the published weights that the settings name; empty when there are none."""
-    model, files = config.model, []
-    if model.image_weights:
-        files.append(package_weights() if model.image_weights == "package" else image_weights_file(model.image_weights))
-    if model.text_encoder != "small_bert":
-        folder = text_encoder_folder(model.text_encoder)
-        files += [folder / name for name in (*WEIGHTS, *DESCRIPTIONS) if (folder / name).is_file()]
-    return hash_files(files, 16) if files else ""
-
-
-def check_weights(config: RunConfig) -> None:
-    """Raise WeightsError when published weights that the settings name are not there."""
-    weights_hash(config)
 
 
 def _refuse_other_preparation(config: RunConfig, data: DatasetDict) -> None:

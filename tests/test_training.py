@@ -88,22 +88,6 @@ def test_a_finished_training_is_loaded_not_repeated(tiny_config, tiny_data, whol
     assert len(again.history) == 3
 
 
-def test_a_training_of_other_code_or_weights_is_another(tiny_config, tmp_path, monkeypatch):
-    first = training.training_sources(tiny_config)
-    assert first == training.training_sources(tiny_config)
-    with_clinical = replace(tiny_config, objective=replace(tiny_config.objective, perturbations=("clinical",)))
-    assert training.training_sources(with_clinical) != first  # it depends on the rules of the edits too
-    monkeypatch.setattr(training, "TEXT_OF_WORD_ORDER", training.TEXT_OF_WORD_ORDER[:-1])
-    assert training.training_sources(tiny_config) != first
-    weights = tmp_path / "weights.pt"
-    named = replace(tiny_config, model=replace(tiny_config.model, image_weights=str(weights)))
-    weights.write_bytes(b"one")
-    before = training.weights_hash(named)
-    weights.write_bytes(b"two")
-    assert training.weights_hash(named) != before
-    assert training.weights_hash(tiny_config) == ""
-
-
 @pytest.mark.parametrize("key", ["123456789012", "12e456789012", "000000000001"])
 def test_a_key_of_digits_is_no_number(tmp_path, key):
     folder = tmp_path / "place"
