@@ -150,14 +150,7 @@ def _pretrain(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from prdlib.evaluation.adapters import PRDAdapter, load_model, reports_of
-    from prdlib.evaluation.benchmark_set import (
-        benchmark_header,
-        benchmark_split,
-        load_benchmark_set,
-        make_benchmark_set,
-    )
-    from prdlib.evaluation.embeddings import mean_image
-    from prdlib.evaluation.structure_report import structure_report
+    from prdlib.evaluation.benchmark_set import benchmark_header, benchmark_split, load_benchmark_set
     from prdlib.notebook import open_run
     from prdlib.plots import save_figure
     from prdlib.structure_plots import gain_dumbbells, gain_heat_map
@@ -170,21 +163,15 @@ def _evaluate(options: argparse.Namespace) -> int:
         models = {(m, s): PRDAdapter(run.trained(m, s).model) for s in run.config.seeds for m in run.config.methods}
     if options.task == "auroc":
         return _auroc(options, models, run)
-    data, train = run.config.data, run.split("train")
     split = benchmark_split(options.benchmark) if options.benchmark else "test"
     if split == "train":
         raise ConfigError(
             "The set is of the training split, from which the blind controls learn: use validation or test."
         )
     part = run.split(split)
-    if options.benchmark:
-        frozen = load_benchmark_set(options.benchmark, part.tagged, part.study_ids)
-    else:
-        frozen = make_benchmark_set(part.tagged, part.study_ids, source=data.name)
-    report = structure_report(
-        models, part, train, mean_image(train.images), data.name, data.word_limit, None,
-        run.config.evaluation.bootstrap, frozen,
-    )  # fmt: skip
+    frozen = load_benchmark_set(options.benchmark, part.tagged, part.study_ids) if options.benchmark else None
+    report = run.structure(models, benchmark=frozen, split=split)
+    frozen = report.benchmark
     for name, cut in report.cut.items():
         print(f"{name}: {cut} of {len(reports_of([frozen]))} texts are longer than the model's context and were cut")
     for name, table in report.tables().items():

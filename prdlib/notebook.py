@@ -89,14 +89,15 @@ class Run:
         models: Mapping[tuple[str, int], DualEncoder],
         trained_on: Mapping[str, Sequence[str]] | None = None,
         benchmark: BenchmarkSet | None = None,
+        split: str = "test",
     ) -> StructureReport:
-        """The structure benchmark of ``models``, (name, seed) -> model, on the test split.
+        """The structure benchmark of ``models``, (name, seed) -> model, on a split (not the training's).
 
         trained_on: name -> edits of its training (None: those of the methods of the run); benchmark: a frozen set.
         """
         train, data = self.split("train"), self.config.data
         return structure_report(
-            models, self.split("test"), train, mean_image(train.images), data.name, data.word_limit,
+            models, self.split(split), train, mean_image(train.images), data.name, data.word_limit,
             self.trained_on() if trained_on is None else trained_on, self.config.evaluation.bootstrap, benchmark,
         )  # fmt: skip
 

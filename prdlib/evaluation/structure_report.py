@@ -100,7 +100,7 @@ def structure_report(
     learning = training_set(train, benchmark, LEARN_CONSTANT)
     twins = make_twins(benchmark.study_ids, images.shape[-1], word_limit) if source == "phantom" else None
     outcomes, paired, reworded, cut = [], [], [], {}
-    known, texts = {**found_trainings(models), **(trained_on or {})}, reports_of([benchmark])
+    known, texts = {**(trained_on or {}), **found_trainings(models)}, reports_of([benchmark])
     for (name, training_seed), model in models.items():
         facts = {"model": name, "seed": training_seed}
         if hasattr(model, "cut") and (number := model.cut(texts)):
