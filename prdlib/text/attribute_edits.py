@@ -107,9 +107,10 @@ def change_severity(report: TaggedReport, rng: np.random.Generator) -> Operation
 
 
 def _quantity(report: TaggedReport, m: Mention) -> bool:
-    """Whether the grade counts without an article where another would need one: 'there is minimal effusion'."""
+    """Whether the grade counts where another would not: 'there is minimal effusion', 'some minimal opacity'."""
     before = report.words[m.start - 1] if m.start else ""
-    return bool(m.finding.article) and not m.plural and before in ("is", "with", "of", "shows", "demonstrates", "has")
+    bare = bool(m.finding.article) and not m.plural and before in ("is", "with", "of", "shows", "demonstrates", "has")
+    return bare or before == "some"
 
 
 def _sized_otherwise(report: TaggedReport, m: Mention) -> bool:

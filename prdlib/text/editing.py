@@ -145,6 +145,8 @@ def course_alone(report: TaggedReport, part: range) -> bool:
 def removable(report: TaggedReport) -> list[str]:
     """Findings that are affirmed and that no other word of the report states or could stand for."""
     groups, raw = by_finding(report), rules().raw
+    if set(raw["gone"]) & set(report.words):
+        return []
     names = []
     for name, group in groups.items():
         if (
@@ -173,6 +175,31 @@ def loose_end(report: TaggedReport, group: Sequence[Mention]) -> bool:
         if report.tags[i].startswith(telling)
     }  # fmt: skip
     return any(report.words[i] in said for i in last)
+
+
+def run_on(report: TaggedReport, order: Sequence[range]) -> bool:
+    """Whether, the sentences being read in ``order`` and full stops not being shown, one is taken into the denial before it, and
+    was not before: 'no effusion' and 'calcified granuloma in the left base'."""
+    parts = sentences(report)
+    together = set(pairwise(parts))
+    return any(
+        pair not in together and _denies(report, pair[0]) and not stands_alone(report, pair[1])
+        for pair in pairwise(order)
+    )
+
+
+def _denies(report: TaggedReport, part: range) -> bool:
+    return bool(set(rules().raw["running_on"]) & set(report.words[part.start : part.stop]))
+
+
+def stands_alone(report: TaggedReport, part: range) -> bool:
+    """Whether a sentence has a verb, or opens with a word that no denial runs into."""
+    return has_verb(report, part) or report.words[part.start] in rules().raw["stands_alone"]
+
+
+def has_verb(report: TaggedReport, part: range) -> bool:
+    """Whether a finite verb stands in ``part``."""
+    return any(report.tags[i] in ("VBZ", "VBP", "VBD", "MD") for i in part)
 
 
 def cut_off(report: TaggedReport, m: Mention) -> bool:

@@ -18,6 +18,9 @@ from prdlib.text.editing import (
     overlapping,
     pick,
     removable,
+    run_on,
+    sentence_words,
+    stands_alone,
     stated,
 )
 from prdlib.text.perturbation import Operations
@@ -43,7 +46,7 @@ def replace_finding(report: TaggedReport, rng: np.random.Generator) -> Operation
             kin = {candidate, *overlapping(candidate), *overlapping(name)}
             if noun is None or not fits(new, said) or kin & (named - {name}):
                 continue
-            if not _could_be(report, group, candidate):
+            if not _could_be(report, group, candidate) or any(_tied(report, m, new) for m in group):
                 continue
             draft = Draft(report)
             for m in group:
@@ -100,6 +103,22 @@ def _could_be(report: TaggedReport, group: Sequence[Mention], candidate: str) ->
     return True
 
 
+def _tied(report: TaggedReport, m: Mention, new: Finding) -> bool:
+    """Whether words around the noun would not suit another: its article ('a small' consolidation), a word that belongs to it
+    alone, a verb that disagrees, several lobes or an opacification for one nodule."""
+    raw, words = rules().raw, report.words
+    around = {*words[max(0, m.start - 1) : m.head], *words[m.head_end : m.end + 1]}
+    uncountable = not new.article and bool(m.grade) and m.start > 0 and words[m.start - 1] in ("a", "an")
+    disagrees = not m.plural and bool({"are", "were"} & set(words[m.head_end : m.head_end + 1]))
+    round_one = new.name in ("nodule", "mass")
+    spread = round_one and not m.plural and "lobes" in sentence_words(report, m)
+    spread = spread or (round_one and bool(set(raw["not_round"]) & set(words[m.head : m.head_end])))
+    active = new.name in ("nodule", "mass", "pericardial_effusion") and any(
+        find_phrase(words, phrase.split(), 0, len(words)) >= 0 for phrase in raw["active"]
+    )
+    return bool(set(raw["its_own"]) & around) or uncountable or disagrees or spread or active
+
+
 def _forms(finding: Finding, plural: bool) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
     """The finding's plain noun, or one that has a plural where that is needed."""
     return next((form for form in finding.forms if form[1] or not plural), None)
@@ -132,9 +151,16 @@ def _remove(report: TaggedReport, group: Sequence[Mention], draft: Draft) -> boo
             before = parts[m.sentence - 1] if m.sentence else range(0)
             if len(before) == 1 and report.words[before.start].isdigit():  # the number goes with its sentence
                 draft.delete(before)
-        elif not _leave_list(report, inside, m, draft):
+        elif _shared_ending(report, inside[-1]) or not _leave_list(report, inside, m, draft):
             return False
     return True
+
+
+def _shared_ending(report: TaggedReport, last: Mention) -> bool:
+    """Whether words behind a list say something of all its items, or of the last alone: 'x and y in the spine'."""
+    ending = report.words[last.end : sentences(report)[last.sentence].stop]
+    said = len(ending) == 2 and ending[0] in ("is", "are") and ending[1] in rules().words["present"]
+    return last.end > last.head_end or (bool(ending) and not said)
 
 
 def _leave_list(report: TaggedReport, items: Sequence[Mention], m: Mention, draft: Draft) -> bool:
@@ -177,9 +203,18 @@ def omit_finding(report: TaggedReport, rng: np.random.Generator) -> Operations |
     rng.shuffle(names)
     for name in names:
         draft = Draft(report)
-        if _remove(report, groups[name], draft) and any(draft.slots):
+        if not _remove(report, groups[name], draft) or not any(draft.slots):
+            continue
+        kept = [part for part in sentences(report) if any(draft.slots[i] for i in part)]
+        if not run_on(report, kept) and not _lone_heading(report, groups[name]):
             return draft.operations()
     return None
+
+
+def _lone_heading(report: TaggedReport, group: Sequence[Mention]) -> bool:
+    """Whether the sentence before one of the mentions ends in a heading, which would be left without its text."""
+    return any(report.words[sentences(report)[m.sentence].start - 1] in rules().raw["headings"]
+               for m in group if m.sentence)  # fmt: skip
 
 
 def negate_finding(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
@@ -218,7 +253,10 @@ def _deny(report: TaggedReport, m: Mention, draft: Draft) -> bool:
         return False
     if not (ending == () or (seen and opening == ()) or (len(ending) == 1 and ending[0] in known.words["present"])):
         return False
-    if "again" in opening:
+    if "again" in opening or "redemonstrated" in ending:
+        return False
+    following = sentences(report)[m.sentence + 1 : m.sentence + 2]
+    if following and not stands_alone(report, following[0]):  # it would be read as denied, too
         return False
     first = m.start - article
     after = next((i for i in range(m.head_end, m.end) if words[i] not in known.words["verbs"]), m.end)

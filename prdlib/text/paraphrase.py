@@ -6,10 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from prdlib.text.editing import Draft, course_alone, cut_off
+from prdlib.text.editing import Draft, course_alone, cut_off, has_verb, run_on
 from prdlib.text.perturbation import Operations, Perturbation
 from prdlib.text.statements import find_phrase, mentions, rules, sentences
 from prdlib.text.tagging import TaggedReport
+
+DRAWS = 10  # orders of sentences that are tried
 
 
 def _sentence_order(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
@@ -26,7 +28,13 @@ def _sentence_order(report: TaggedReport, rng: np.random.Generator) -> Operation
         first, parts = list(parts[0]), parts[1:]
     if len(parts) < 2:
         return None
-    return first + [i for k in rng.permutation(len(parts)) for i in parts[k]] + last
+    for _ in range(DRAWS):
+        order = [parts[k] for k in rng.permutation(len(parts))]
+        ends = [range(last[0], last[-1] + 1)] if last else []
+        starts = [range(first[0], first[-1] + 1)] if first else []
+        if not run_on(report, [*starts, *order, *ends]):
+            return first + [i for part in order for i in part] + last
+    return None
 
 
 def _leans(report: TaggedReport, part: range, raw: dict[str, Any]) -> bool:
@@ -39,9 +47,19 @@ def _leans(report: TaggedReport, part: range, raw: dict[str, Any]) -> bool:
     known = any(
         words[k] == "the" and words[k + 1 : k + 2] and words[k + 1] in raw["devices"] for k in range(len(words))
     )
+    named = words[0] == "the" and any(m.start == part.start + 1 for m in mentions(report))  # 'the opacity' came before
     return bool(
         heading or course_alone(report, part) or points or subject or known or words[0] in raw["leaning_openings"]
-    )
+        or named or _breaks_off(report, part)
+    )  # fmt: skip
+
+
+def _breaks_off(report: TaggedReport, part: range) -> bool:
+    """Whether a sentence is one word, or has no verb and ends in a word that waits for another: 'calcified aortic'."""
+    last, raw = part[-1], rules().raw
+    waits = report.tags[last].startswith(("JJ", "IN", "DT", "TO", "CC")) or report.words[last] in raw["waiting"]
+    waits = waits and report.words[last] not in raw["normal_words"]
+    return len(part) == 1 or (waits and not has_verb(report, part))
 
 
 def _synonyms(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
@@ -88,7 +106,11 @@ def _voice(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
             continue
         if m.plural != bool({"are", "areas"} & set(text)) and not {"seen", "visualized"} & set(text[-1:]):
             continue
+        if {"evidence", "greater"} & set(text) or words[part.stop :] == ("there",):  # 'x is seen there'
+            continue
         there = text[:2] in (("there", "is"), ("there", "are"))
+        if there and m.polarity == "affirmed" and text[2] not in ("a", "an", "the") and _after_denial(report, number):
+            continue
         if there and m.end == part.stop and text[2] != "again":
             options.append((part, [*range(part.start + 2, part.stop), part.start + 1, "seen"]))
         elif text[-2:] in (("is", "present"), ("is", "seen"), ("are", "present"), ("are", "seen"), ("is", "noted"),
@@ -103,6 +125,12 @@ def _voice(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
     draft = Draft(report)
     draft.replace(part.start, part.stop, new)
     return draft.operations()
+
+
+def _after_denial(report: TaggedReport, number: int) -> bool:
+    """Whether the sentence before, its full stop not being shown, would take in one that opens with a noun."""
+    before = sentences(report)[number - 1] if number else range(0)
+    return bool({*rules().raw["running_on"], "well", "also"} & set(report.words[before.start : before.stop]))
 
 
 ENTRIES = (

@@ -128,12 +128,41 @@ def test_a_measurement_changes_everywhere_and_keeps_its_form():
         ("paraphrase_sentence_order", "There is a pneumonia. Consider followup to document resolution."),
         ("paraphrase_sentence_order", "There is a left catheter. The catheter reaches the vein."),
         ("paraphrase_sentence_order", "Lung nodule. Slight progression."),
+        ("swap_zone", "Rounded opacity at the base of the mediastinum."),
+        ("change_severity", "There are some minimal streaky opacities."),
+        ("omit_finding", "Granuloma and scarring in the left lower lobe."),  # both, or the last, lie there
+        ("omit_finding", "Edema has resolved. Vascular congestion."),
+        ("omit_finding", "Interstitial lung disease. Prominent markings."),
+        ("omit_finding", "No effusion. Cardiomegaly is seen. Tortuous aorta."),  # would be read as denied
+        ("omit_finding", "Lungs and chest. Cardiomegaly."),
+        ("negate_finding", "Cardiomegaly. Tortuous aorta."),  # no cardiomegaly tortuous aorta
+        ("negate_finding", "Granuloma redemonstrated."),
+        ("affirm_finding", "No effusion. The patient has no acute cardiothoracic abnormality."),
+        (
+            "replace_finding",
+            "There is a small left effusion. The lungs are clear. No pneumothorax. No emphysema. Atelectasis.",
+        ),
+        ("replace_finding", "There is opacification of the left lower lobe."),
+        ("replace_finding", "Scattered granulomas. No active disease."),
+        ("replace_finding", "Central vascular congestion."),
+        ("replace_finding", "Granuloma are noted."),
+        ("paraphrase_sentence_order", "Heart size is normal. Calcified aortic."),
+        ("paraphrase_sentence_order", "A nodule is seen. The nodule is round."),
+        ("paraphrase_voice", "No effusion. There is moderate cardiomegaly."),
+        ("paraphrase_voice", "There is no evidence of effusion."),
         ("paraphrase_synonyms", "A pericardial effusion. A small pleural effusion."),
         ("paraphrase_synonyms", "Enlarged cardiac silhouette."),
     ],
 )
 def test_where_it_would_say_the_same_or_contradict_it_does_not_apply(name, text):
     assert {edit(text, name, seed) for seed in range(10)} == {None}
+
+
+def test_no_order_of_sentences_reads_a_finding_into_a_denial_before_it():
+    text = "No effusion is seen. Tortuous aorta. Heart size is normal. No pneumothorax."
+    copies = {edit(text, "paraphrase_sentence_order", seed) for seed in range(60)}
+    assert len(copies) > 3
+    assert not any("pneumothorax tortuous" in copy for copy in copies)
 
 
 @pytest.mark.parametrize(
