@@ -12,9 +12,10 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from prdlib.config import ConfigError, check_method, load_profile, reference
+from prdlib.config import ConfigError, RunConfig, check_method, load_profile
 from prdlib.manifest import continue_command, read_manifest
 from prdlib.repro import project_root, write_atomic
+from prdlib.settings import reference
 
 if TYPE_CHECKING:
     from prdlib.notebook import Run
@@ -253,7 +254,7 @@ def _benchmark_set(options: argparse.Namespace) -> int:
 
 def _settings(options: argparse.Namespace) -> int:
     load_profile("quick")
-    print(pd.DataFrame(reference()).to_string(index=False))
+    print(pd.DataFrame(reference(RunConfig)).to_string(index=False))
     return 0
 
 

@@ -6,13 +6,9 @@ wrong type or out of range is a :class:`ConfigError` of one sentence that names 
 
 from __future__ import annotations
 
-import difflib
-import math
 import re
-import types
-import typing
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, is_dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -21,6 +17,7 @@ from typing import Any
 import yaml
 
 from prdlib.repro import find_path, hash_collection, hash_json
+from prdlib.settings import ConfigError, build, merge, nearest, setting, undotted
 
 PROFILE_FOLDER = Path(__file__).parent / "profiles"
 METHODS: dict[str, dict[str, bool]] = {
@@ -54,16 +51,6 @@ CLINICAL = (
     "change_measurement",
 )
 FAMILIES = {"word_order": WORD_ORDER, "clinical": CLINICAL}  # of perturbations that training may draw from
-
-
-class ConfigError(ValueError):
-    """A setting that does not exist or cannot have this value."""
-
-
-def setting(default: Any, help: str, *, low: float | None = None, high: float | None = None, choices=None) -> Any:
-    """A dataclass field with its help text and, where it has one, its range (both ends included) or its choices."""
-    metadata = {"help": help, "low": low, "high": high, "choices": choices}
-    return field(default=default, metadata=metadata)
 
 
 @dataclass(frozen=True)
@@ -195,7 +182,7 @@ class RunConfig:
         for name in self.objective.perturbations:
             if name not in known:
                 raise ConfigError(
-                    f"Setting objective.perturbations: unknown perturbation {name!r}{_nearest(name, known)}."
+                    f"Setting objective.perturbations: unknown perturbation {name!r}{nearest(name, known)}."
                 )
         if self.objective.copies > len(self.objective.kinds):
             raise ConfigError(
@@ -274,7 +261,7 @@ class RunConfig:
 def check_method(method: str) -> str:
     """``method`` itself, or a ConfigError that names the known ones."""
     if method not in METHODS:
-        raise ConfigError(f"Unknown method {method!r}{_nearest(method, METHODS)}: choose one of {', '.join(METHODS)}.")
+        raise ConfigError(f"Unknown method {method!r}{nearest(method, METHODS)}: choose one of {', '.join(METHODS)}.")
     return method
 
 
@@ -298,7 +285,7 @@ def load_profile(profile: str = "quick", settings: Mapping[str, Any] | None = No
     """
     path = profile_path(profile)
     if not path.is_file():
-        raise ConfigError(f"Unknown profile {profile!r}{_nearest(str(profile), profiles())}: "
+        raise ConfigError(f"Unknown profile {profile!r}{nearest(str(profile), profiles())}: "
                           f"choose one of {', '.join(profiles())} or give the path of a .yaml file.")  # fmt: skip
     try:
         values = yaml.safe_load(path.read_text()) or {}
@@ -307,95 +294,4 @@ def load_profile(profile: str = "quick", settings: Mapping[str, Any] | None = No
     if not isinstance(values, dict):
         raise ConfigError(f"{path} must hold settings (key: value), not a {type(values).__name__}.")
     values.setdefault("profile", path.stem)
-    merged = _merge(_undotted(values), _undotted(settings or {}))
-    return _build(RunConfig, merged, "")
-
-
-def _undotted(settings: Mapping[str, Any]) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for key, value in settings.items():
-        head, _, rest = str(key).partition(".")
-        value = _undotted({rest: value}) if rest else (_undotted(value) if isinstance(value, Mapping) else value)
-        result = _merge(result, {head: value})
-    return result
-
-
-def _merge(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in over.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = _merge(merged[key], value) if both else value
-    return merged
-
-
-def _build(cls: type, values: Any, prefix: str) -> Any:
-    if not isinstance(values, Mapping):
-        raise ConfigError(f"Setting {prefix.rstrip('.')} needs keys below it, not {values!r}.")
-    known = {f.name: f for f in fields(cls)}
-    hints = typing.get_type_hints(cls)
-    arguments = {}
-    for key, value in values.items():
-        if key not in known:
-            raise ConfigError(f"Unknown setting {prefix + str(key)!r}{_nearest(str(key), _all_keys(), prefix)}.")
-        hint = hints[key]
-        build = _build if is_dataclass(hint) else _check
-        arguments[key] = build(hint, value, f"{prefix}{key}.") if build is _build else _check(
-            hint, value, prefix + key, known[key].metadata)  # fmt: skip
-    return cls(**arguments)
-
-
-def _check(hint: Any, value: Any, key: str, metadata: Mapping[str, Any]) -> Any:
-    if typing.get_origin(hint) is tuple:
-        item = typing.get_args(hint)[0]
-        if isinstance(value, str) or not isinstance(value, list | tuple) or not value:
-            raise ConfigError(f"Setting {key} needs a list of {item.__name__}, not {value!r}.")
-        checked = tuple(_check(item, part, key, {}) for part in value)
-        if len(set(checked)) < len(checked):
-            raise ConfigError(f"Setting {key} names a value twice: {list(checked)}.")
-        return checked
-    plain = typing.get_origin(hint) or hint
-    if plain is dict and isinstance(value, Mapping):
-        return {str(name): _check(typing.get_args(hint)[1], part, f"{key}.{name}", {}) for name, part in value.items()}
-    if isinstance(plain, types.UnionType):
-        plain = object
-    if plain is float and isinstance(value, int) and not isinstance(value, bool):
-        value = float(value)
-    if not isinstance(value, plain) or (plain is int and isinstance(value, bool)):
-        raise ConfigError(f"Setting {key} needs a {plain.__name__}, not {value!r}.")
-    if plain is float and not math.isfinite(value):
-        raise ConfigError(f"Setting {key} is {value}: it must be a finite number.")
-    low, high, choices = metadata.get("low"), metadata.get("high"), metadata.get("choices")
-    if choices and value not in choices:
-        raise ConfigError(f"Setting {key} is {value!r}{_nearest(value, choices)}: choose one of {', '.join(choices)}.")
-    if (low is not None and not value >= low) or (high is not None and not value <= high):
-        span = f"at least {low}" if high is None else f"{low} to {high}"
-        raise ConfigError(f"Setting {key} is {value}: it must be {span}.")
-    return value
-
-
-def _all_keys() -> list[str]:
-    return [row["setting"] for row in reference()]
-
-
-def _nearest(word: str, known: typing.Iterable[str], prefix: str = "") -> str:
-    known = list(known)
-    tails = {name.rpartition(".")[2]: name for name in known}
-    close = difflib.get_close_matches(prefix + word, known, 1, 0.6) or difflib.get_close_matches(word, tails, 1, 0.6)
-    return f" (did you mean {tails.get(close[0], close[0])!r}?)" if close else ""
-
-
-def reference() -> list[dict[str, Any]]:
-    """Every setting with its default, its range and its help: rows for the README's settings table."""
-    rows = []
-    for top in fields(RunConfig):
-        parts = fields(top.default_factory) if is_dataclass(top.default_factory) else ()
-        for part in parts or (top,):
-            name = f"{top.name}.{part.name}" if parts else top.name
-            meta = part.metadata
-            default = list(part.default) if isinstance(part.default, tuple) else part.default
-            default = {} if top.name == "expected_seconds" else default
-            span = ", ".join(meta["choices"]) if meta.get("choices") else (
-                "" if meta.get("low") is None else f"{meta['low']} to {'' if meta.get('high') is None else meta['high']}".strip()
-            )  # fmt: skip
-            rows.append({"setting": name, "default": default, "range": span, "help": meta["help"]})
-    return rows
+    return build(RunConfig, merge(undotted(values), undotted(settings or {})))

@@ -3,7 +3,8 @@
 import pytest
 
 import prdlib.config
-from prdlib.config import METHODS, WORD_ORDER, ConfigError, load_profile, profiles, reference
+from prdlib.config import METHODS, WORD_ORDER, ConfigError, RunConfig, load_profile, profiles
+from prdlib.settings import reference
 
 
 @pytest.mark.parametrize("name", profiles())
@@ -87,7 +88,7 @@ def test_the_four_methods_are_weights():
 
 
 def test_every_setting_has_a_help_text():
-    rows = reference()
+    rows = reference(RunConfig)
     assert len(rows) > 40
     assert all(row["help"] for row in rows)
 

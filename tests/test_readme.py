@@ -12,7 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from prdlib.config import METHODS, load_profile, reference
+from prdlib.config import METHODS, RunConfig, load_profile
+from prdlib.settings import reference
 from prdlib.training import fit
 
 ROOT = Path(__file__).parents[1]
@@ -82,7 +83,7 @@ def gain_rows(folder: Path, methods: list[str]) -> list[str]:
 
 def settings_table() -> str:
     rows = ["| setting | default | values | meaning |", "|---|---|---|---|"]
-    for row in reference():
+    for row in reference(RunConfig):
         default = ", ".join(map(str, row["default"])) if isinstance(row["default"], list) else row["default"]
         default = f"{default:.4g}" if isinstance(default, float) else default
         rows.append(f"| `{row['setting']}` | {default} | {row['range']} | {row['help']} |")

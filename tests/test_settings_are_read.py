@@ -5,7 +5,8 @@ import json
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 
-from prdlib.config import RunConfig, reference
+from prdlib.config import RunConfig
+from prdlib.settings import reference
 
 ROOT = Path(__file__).parents[1]
 
@@ -39,5 +40,5 @@ def test_every_setting_is_read_somewhere():
     assert "evaluation.batch_size" not in read  # training's is: the test can tell them apart
     if "objective.kinds" in read:
         read.add("objective.perturbations")  # through that property
-    unread = [row["setting"] for row in reference() if row["setting"] not in read]
+    unread = [row["setting"] for row in reference(RunConfig) if row["setting"] not in read]
     assert not unread

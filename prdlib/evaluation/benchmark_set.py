@@ -1,28 +1,41 @@
 """A frozen set of edited reports, so that two models are compared on the same copies.
 
 A file is JSON lines. The first line is the header (format, version, source, split, seed, number of studies, kinds, and a hash of
-all these and of the lines that follow); then one line per study and kind: study_id, kind, hash of the original report, whether
-the edit applies, and the copy as *operations* on the report's normalised words (runs 'a-b' of positions, or new words from the
-lexicon; a copy that came out as its original, a no-op, has all positions in order). No report text is in it: whoever has the
-collection rebuilds the copies, and a report that is not the one of the file is found out by its hash.
+all these and of the lines that follow; ``rules``, a hash of the words and rules that drew the copies, tells two versions of the
+edits apart); then one line per study and kind: study_id, kind, hash of the original report, whether the edit applies, and the
+copy as *operations* on the report's normalised words (runs 'a-b' of positions, or new words from the lexicon; a copy that came
+out as its original, a no-op, has all positions in order). The text of a copy is in the file for phantoms alone; of a real
+collection no report text is: whoever has it rebuilds the copies, and a report that is not the one of the file is found out by
+its hash.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from prdlib.repro import hash_json, write_atomic
+import prdlib.text
+from prdlib.repro import hash_files, hash_json, write_atomic
 from prdlib.text import PERTURBATIONS, TaggedReport, perturb_reports, rebuild
 
-FORMAT, VERSION = "prdlib-benchmark-set", 3
-HEADER = {"source": str, "split": str, "seed": int, "studies": int, "kinds": list, "hash": str}  # field -> its type
+FORMAT, VERSION = "prdlib-benchmark-set", 4
+WITH_TEXT = "phantom"  # the only source whose edited reports are written out
+HEADER = {
+    "source": str,
+    "split": str,
+    "seed": int,
+    "studies": int,
+    "kinds": list,
+    "rules": str,
+    "hash": str,
+}  # field -> its type
 LINE = {"study_id", "kind", "original", "applies", "edit"}
 
 
@@ -36,7 +49,8 @@ class BenchmarkSet:
 
     study_ids: N; originals: N word tuples; copies: kind -> N word tuples, None where the edit does not apply or is a no-op;
     operations: kind -> N operations, None where the edit does not apply; seed: of the draws; source: the studies' name; split:
-    theirs; of: number of studies in the set's file, of which these N are at hand (N for a new set).
+    theirs; of: number of studies in the set's file, of which these N are at hand (N for a new set); rules: hash of the edits'
+    code and words when the copies were drawn.
     """
 
     study_ids: tuple[str, ...]
@@ -47,6 +61,7 @@ class BenchmarkSet:
     source: str
     split: str
     of: int
+    rules: str
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -71,7 +86,7 @@ class BenchmarkSet:
 
     def _header(self) -> dict[str, Any]:
         return {"format": FORMAT, "version": VERSION, "source": self.source, "split": self.split, "seed": self.seed,
-                "studies": len(self.study_ids), "kinds": list(self.kinds)}  # fmt: skip
+                "studies": len(self.study_ids), "kinds": list(self.kinds), "rules": self.rules}  # fmt: skip
 
     def _lines(self) -> Iterable[dict[str, Any]]:
         for i, study_id in enumerate(self.study_ids):
@@ -79,16 +94,19 @@ class BenchmarkSet:
             for kind in self.kinds:
                 operations = self.operations[kind][i]
                 edit = None if operations is None else _packed(operations)
-                yield {
+                line = {
                     "study_id": study_id,
                     "kind": kind,
                     "original": original,
                     "applies": edit is not None,
                     "edit": edit,
                 }
+                if self.source == WITH_TEXT:
+                    line["text"] = None if operations is None else " ".join(rebuild(self.originals[i], operations))
+                yield line
 
     def save(self, path: str | Path) -> Path:
-        """Write the set as JSON lines; no report text is in the file."""
+        """Write the set as JSON lines; report texts of phantoms alone are in the file."""
         lines = [json.dumps(line) for line in ({**self._header(), "hash": self.hash}, *self._lines())]
         return write_atomic(path, "\n".join(lines) + "\n")
 
@@ -96,6 +114,13 @@ class BenchmarkSet:
 def report_hash(words: Sequence[str]) -> str:
     """SHA-256 of a report's normalised words, 16 hexadecimal digits."""
     return hashlib.sha256(" ".join(words).encode()).hexdigest()[:16]
+
+
+@cache
+def rules_hash() -> str:
+    """Hash of prdlib.text, code and words, 16 hexadecimal digits: what decides the copies besides reports and seed."""
+    folder = Path(prdlib.text.__file__).parent
+    return hash_files(sorted([*folder.glob("*.py"), *folder.glob("*.yaml")]), 16)
 
 
 def make_benchmark_set(
@@ -109,8 +134,11 @@ def make_benchmark_set(
     """Draw one copy of every kind for every study; the same for the same seed, whatever else is in the table.
 
     kinds: names out of PERTURBATIONS (none: all of them); source, split: what the studies are. A copy that equals its original
-    is no copy (``noops``).
+    is no copy (``noops``). Raises BenchmarkError when a study stands in the table twice.
     """
+    twice = next((study for study, number in Counter(map(str, study_ids)).items() if number > 1), None)
+    if twice is not None:
+        raise BenchmarkError(f"Study {twice} stands in the table more than once: give one row a study.")
     kinds = tuple(kinds) or tuple(PERTURBATIONS)
     drawn = perturb_reports(tagged, kinds, seed, 0, study_ids)
     columns = {kind: [row[k] for row in drawn] for k, kind in enumerate(kinds)}
@@ -123,6 +151,7 @@ def make_benchmark_set(
         source,
         split,
         len(study_ids),
+        rules_hash(),
     )
 
 
@@ -164,6 +193,7 @@ def load_benchmark_set(path: str | Path, tagged: Sequence[TaggedReport], study_i
         header["source"],
         header["split"],
         header["studies"],
+        header["rules"],
     )
 
 

@@ -7,7 +7,8 @@ A test shows a model a study's image and several texts, of which the first is ri
 A blind control is the same model with another image vector: of the mean image, of another study's image, or a learned
 constant, the vector that answers best on training reports. *Inverted*: the share of studies in which the right text scores
 strictly lowest. A blind score far below chance is a prior of the text turned round, not sight, so it counts as much as one far
-above; but not for another study's image, which a model that sees is right to hold against the report. A tie is wrong.
+above; but not for another study's image, which a model that sees is right to hold against the report. A tie is wrong
+(:mod:`prdlib.evaluation.scores`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from torch import Tensor
 
 from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.benchmark_set import BenchmarkError, BenchmarkSet
+from prdlib.evaluation.scores import pair_scores
 from prdlib.evaluation.statistics import holm, redraw_seeds, resampled_means, resampled_studies
 from prdlib.repro import generator
 from prdlib.text import FAMILIES, ZERO_SHOT_KINDS
@@ -49,18 +51,19 @@ class OptionTest:
         return 1 / (1 + len(self.kinds))
 
 
-def option_tests(benchmark: BenchmarkSet) -> list[OptionTest]:
-    """The tests of a set: the paper's 5 options, all 9 word orders (10 options), then each edit against the original.
-
-    Paraphrases are no tests: their copies are true (:mod:`prdlib.evaluation.paraphrases`). A test to which no study is open is
-    left out.
-    """
+def plans_of(benchmark: BenchmarkSet) -> list[tuple[str, str, tuple[str, ...]]]:
+    """(name, family, kinds) of the tests that the edits of a set allow: the paper's 5 options, all 9 word orders (10 options),
+    then each edit against the original. Paraphrases are no tests: their copies are true (:mod:`prdlib.evaluation.paraphrases`)."""
     kinds = set(benchmark.kinds)
     plans = [("5 options", "word_order", ZERO_SHOT_KINDS), ("10 options", "word_order", FAMILIES["word_order"])]
     plans = [plan for plan in plans if set(plan[2]) <= kinds]
-    plans += [(k, family, (k,)) for family in ("word_order", "clinical") for k in FAMILIES[family] if k in kinds]
+    return plans + [(k, family, (k,)) for family in ("word_order", "clinical") for k in FAMILIES[family] if k in kinds]
+
+
+def option_tests(benchmark: BenchmarkSet) -> list[OptionTest]:
+    """The tests of :func:`plans_of` that are open to at least one study of the set."""
     tests = []
-    for name, family, chosen in plans:
+    for name, family, chosen in plans_of(benchmark):
         rows = benchmark.applicable(*chosen)
         options = [(benchmark.originals[i], *(benchmark.copies[k][i] for k in chosen)) for i in rows]
         if rows:
@@ -176,7 +179,7 @@ def _outcomes(
         "test": test.name, "family": test.family, "study_id": [benchmark.study_ids[i] for i in test.rows],
         "chance": test.chance, "options": 1 + len(test.kinds),
     }  # fmt: skip
-    scores = _scores(images[rows], options)
+    scores = pair_scores(images[rows], options)
     table["correct"], table["tie"] = highest(scores), _tied(scores)
     table["score"] = scores[:, 0].numpy()
     table["margin"] = (scores[:, 0] - scores[:, 1:].max(dim=1).values).numpy()
@@ -184,16 +187,11 @@ def _outcomes(
     if test.name in blind.constant:
         vectors["constant"] = blind.constant[test.name].expand(len(rows), -1)
     for name, vector in vectors.items():
-        unseen = _scores(vector, options)
+        unseen = pair_scores(vector, options)
         table[name] = highest(unseen)
         if f"{name} inverted" in CONTROLS:
             table[f"{name} inverted"] = _lowest(unseen)
     return pd.DataFrame(table)
-
-
-def _scores(images: Tensor, options: Tensor) -> Tensor:
-    """<image_i, text_ik>, float64 [n, 1 + K]: a sum in one order, so that equal texts tie."""
-    return (images[:, None] * options).sum(dim=-1)
 
 
 def highest(scores: Tensor) -> np.ndarray:
@@ -231,6 +229,9 @@ def gain_differences(
 ) -> pd.DataFrame:
     """Image gain of each model minus the baseline's, per test, on the same studies and in the same resamples.
 
+    A gain below 0 says no more than a gain of 0, that none was shown (how far a blind control is ahead is a matter of the
+    control), and counts as 0: of two models that do not see, neither gains more than the other.
+
     outcomes: with a column ``model``. baseline: a model's name (default: the first); each model and the baseline are compared on
     the studies that both were asked. p: two-sided, from the share of resamples beyond 0 (so many that the correction can be
     passed); p_holm: corrected for all rows of the table.
@@ -249,9 +250,9 @@ def gain_differences(
             n, value, low, high, p = len(shared), np.nan, np.nan, np.nan, np.nan
             if n:
                 mine, base = (_stacked(q[q["study_id"].isin(shared)])[0] for q in (by_model[name], by_model[baseline]))
-                value = _point_gain(mine, chance) - _point_gain(base, chance)
+                value = max(0.0, _point_gain(mine, chance)) - max(0.0, _point_gain(base, chance))
             if n >= FEWEST:
-                drawn = _drawn_gain(mine, chance, draws, seed) - _drawn_gain(base, chance, draws, seed)
+                drawn = np.subtract(*(_drawn_gain(v, chance, draws, seed).clip(min=0.0) for v in (mine, base)))
                 low, high = np.percentile(drawn, [2.5, 97.5])
                 tail = min((drawn <= 0).mean(), (drawn >= 0).mean())
                 p = min(1.0, 2 * (1 + tail * draws) / (1 + draws))

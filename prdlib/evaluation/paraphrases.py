@@ -8,12 +8,14 @@ import pandas as pd
 from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.benchmark_set import BenchmarkSet
 from prdlib.evaluation.image_gain import FEWEST, embed_texts, image_vectors
+from prdlib.evaluation.scores import pair_scores
 from prdlib.evaluation.statistics import redraw_seeds, resampled_studies
 from prdlib.text import FAMILIES
 
 
 def paraphrase_outcomes(model: DualEncoder, images: np.ndarray, benchmark: BenchmarkSet) -> pd.DataFrame:
-    """One row per paraphrase and study: paraphrase, study_id, prefers_original (1 where the original scores higher), above (false
+    """One row per paraphrase and study: paraphrase, study_id, prefers_original (1 where the original scores higher, 1/2 for
+    a tie), above (false
     clinical edits of the study that score below the paraphrase, ties not counted), pairs (its false edits)."""
     kinds = [k for k in FAMILIES["paraphrase"] if k in benchmark.kinds]
     edits = [k for k in FAMILIES["clinical"] if k in benchmark.kinds]
@@ -24,10 +26,10 @@ def paraphrase_outcomes(model: DualEncoder, images: np.ndarray, benchmark: Bench
         for i in benchmark.applicable(kind):
             wrong = [benchmark.copies[k][i] for k in edits if benchmark.copies[k][i] is not None]
             asked = [benchmark.copies[kind][i], benchmark.originals[i], *wrong]
-            true, original, *false = (vectors[i] * reports[[place[words] for words in asked]]).sum(dim=1).tolist()
-            rows.append(
-                (kind, benchmark.study_ids[i], float(original > true), float(sum(true > f for f in false)), len(false))
-            )
+            asked_embeds = reports[[place[words] for words in asked]]
+            true, original, *false = pair_scores(vectors[i : i + 1], asked_embeds[None])[0].tolist()
+            prefers = float(original > true) + 0.5 * (original == true)
+            rows.append((kind, benchmark.study_ids[i], prefers, float(sum(true > f for f in false)), len(false)))
     return pd.DataFrame(rows, columns=["paraphrase", "study_id", "prefers_original", "above", "pairs"])
 
 
@@ -35,10 +37,10 @@ def paraphrase_table(outcomes: pd.DataFrame, resamples: int = 1000, seed: int = 
     """What true rewordings do to a score, beside what false edits do, with 95 % intervals.
 
     outcomes: rows of :func:`paraphrase_outcomes`; a column ``seed`` makes training seeds a second level of the bootstrap.
-    For each paraphrase: prefers_original (share of studies in which the original scores higher; 0.5 is what meaning asks for),
-    above_edit (share of the pairs of a paraphrase, which is true, and a clinical edit of the same study, which is false, in which
-    the paraphrase scores higher; chance 0.5, a tie is wrong), each with _low and _high (NaN below FEWEST studies); n: studies;
-    pairs; seeds.
+    For each paraphrase: prefers_original (share of studies in which the original scores higher, a tie counting half: 0.5 is what
+    meaning asks for), above_edit (share of the pairs of a paraphrase, which is true, and a clinical edit of the same study, which
+    is false, in which the paraphrase scores higher; chance 0.5, a tie is wrong), each with _low and _high (NaN below FEWEST
+    studies); n: studies; pairs; seeds.
     """
     outcomes, rows = outcomes if "seed" in outcomes else outcomes.assign(seed=0), []
     for kind, part in outcomes.groupby("paraphrase", sort=False):

@@ -9,10 +9,10 @@ from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
-import torch
 from torch import Tensor
 
 from prdlib.evaluation.embeddings import embed_images, embed_reports
+from prdlib.evaluation.scores import pair_scores
 from prdlib.evaluation.statistics import mean_interval
 from prdlib.models import PRDModel
 from prdlib.text import ZERO_SHOT_KINDS, TaggedReport, perturb_reports
@@ -29,10 +29,9 @@ def option_reports(
 
 
 def option_scores(image_embeds: Tensor, model: PRDModel, options: Sequence[Sequence[tuple[str, ...]]]) -> Tensor:
-    """<image_i, report_ik>, float64 [n, 1 + K]. Equal texts get equal embeddings, so that ties stay ties."""
+    """<image_i, report_ik>, float64 [n, 1 + K]; ties as in :func:`prdlib.evaluation.scores.pair_scores`."""
     flat = embed_reports(model, [words for row in options for words in row])
-    reports = flat.view(len(options), len(options[0]), -1)
-    return torch.einsum("nd,nkd->nk", image_embeds.double(), reports.double())
+    return pair_scores(image_embeds, flat.view(len(options), len(options[0]), -1))
 
 
 def original_wins(scores: Tensor) -> tuple[np.ndarray, np.ndarray]:

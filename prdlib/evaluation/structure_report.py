@@ -11,7 +11,7 @@ import pandas as pd
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation.adapters import AdapterError, DualEncoder, reports_of
 from prdlib.evaluation.benchmark_set import BenchmarkSet, make_benchmark_set
-from prdlib.evaluation.image_gain import gain_differences, gain_table, structure_benchmark
+from prdlib.evaluation.image_gain import gain_differences, gain_table, plans_of, structure_benchmark
 from prdlib.evaluation.paraphrases import paraphrase_outcomes, paraphrase_table
 from prdlib.evaluation.text_only import text_only_table
 from prdlib.evaluation.twins import make_twins, twin_outcomes, twin_table
@@ -26,10 +26,10 @@ LEARN_CONSTANT = 600  # of them, those whose copies every model encodes to learn
 class StructureReport:
     """Tables of several models on one split.
 
-    gains: one row per model and test (see ``gain_table``), with the text-only models beside it, ``trained_on`` (were the test's
-        edits in training: 'yes', 'no', 'partly', '' unknown), ``studies`` of the split, ``noops`` of
-        them (the edit applies, but gave the original), ``learnt_from`` (training studies behind
-        the constant; below 8 there is none).
+    gains: one row per model and test (see ``gain_table``; n = 0 where the edit applies to no study), with the text-only models
+        beside it, ``trained_on`` (were the test's edits in training: 'yes', 'no', 'partly', '' unknown), ``studies`` of the split,
+        ``noops`` of them (the edit applies, but gave the original), ``learnt_from`` (training studies behind the constant; below
+        8 there is none).
     families: seen and unseen edits apart. twins: scores of counterfactual twins (empty without a phantom).
     paraphrases: see ``paraphrase_table``. differences: image gain minus the baseline's, paired, Holm-corrected.
     outcomes: one row per model, seed, test and study. benchmark: the set of copies. cut: model -> texts of the set that are
@@ -111,7 +111,7 @@ def structure_report(
         if twins is not None:
             paired.append(twin_outcomes(model, twins).assign(**facts))
     table = pd.concat(outcomes, ignore_index=True)
-    gains = _by_model(table, lambda part: gain_table(part, resamples))
+    gains = _with_unasked(_by_model(table, lambda part: gain_table(part, resamples)), benchmark)
     gains = gains.merge(
         text_only_table(benchmark, training).drop(columns=["n", "chance"]), on=["test", "family"], how="left"
     )
@@ -130,6 +130,22 @@ def structure_report(
         benchmark,
         cut,
     )
+
+
+def _with_unasked(gains: pd.DataFrame, benchmark: BenchmarkSet) -> pd.DataFrame:
+    """``gains`` with a row of n = 0, and no scores, for each model and test whose edit applies to no study of the set."""
+    asked, models, parts = set(gains["test"]), list(dict.fromkeys(gains["model"])), []
+    for name, family, kinds in plans_of(benchmark):
+        if name in asked:
+            parts.append(gains[gains["test"] == name])
+        else:
+            row = {"test": name, "family": family, "chance": 1 / (1 + len(kinds)), "n": 0}
+            parts.append(pd.DataFrame([{"model": model, **row} for model in models]))
+    order = {model: i for i, model in enumerate(models)}
+    whole = pd.concat([part.dropna(axis=1, how="all") for part in parts], ignore_index=True).reindex(
+        columns=gains.columns
+    )
+    return whole.sort_values("model", key=lambda m: m.map(order), kind="stable", ignore_index=True)
 
 
 def _by_model(table: pd.DataFrame, summarise: Callable[[pd.DataFrame], pd.DataFrame]) -> pd.DataFrame:

@@ -13,10 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 import torch
+from torch import Tensor
 
 from prdlib.data import phantom
 from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.image_gain import FEWEST, embed_texts, image_vectors
+from prdlib.evaluation.scores import pair_scores
 from prdlib.evaluation.statistics import resampled_means
 from prdlib.text import normalise
 
@@ -66,15 +68,20 @@ def twin_outcomes(model: DualEncoder, twins: Twins) -> pd.DataFrame:
     vectors = image_vectors(model, twins.images.reshape(-1, *twins.images.shape[2:])).view(number, 2, -1)
     embeds, place = embed_texts(model, [text for pair in twins.reports for text in pair])
     texts = embeds[torch.tensor([[place[text] for text in pair] for pair in twins.reports])]
-    scores = (vectors[:, :, None] * texts[:, None]).sum(dim=-1).numpy()  # [n, image, text]
-    own = scores[:, 0, 0], scores[:, 1, 1]
-    by_text = np.stack([own[0] > scores[:, 0, 1], own[1] > scores[:, 1, 0]])
-    by_image = np.stack([own[0] > scores[:, 1, 0], own[1] > scores[:, 0, 1]])
+    film, other_film, text, other_text = vectors[:, 0], vectors[:, 1], texts[:, 0], texts[:, 1]
+    by_text = np.stack([_prefers(film, text, other_text), _prefers(other_film, other_text, text)])
+    by_image = np.stack([_prefers(text, film, other_film), _prefers(other_text, other_film, film)])
     return pd.DataFrame(
         {"study_id": twins.study_ids, "exchanged": twins.exchanged, "text score": by_text.all(axis=0).astype(float),
          "image score": by_image.all(axis=0).astype(float), "group score": (by_text & by_image).all(axis=0).astype(float),
          "exchange accuracy": by_text.mean(axis=0)}
     )  # fmt: skip
+
+
+def _prefers(vectors: Tensor, own: Tensor, other: Tensor) -> np.ndarray:
+    """Whether each of ``vectors`` [n, D] scores strictly higher with its own partner [n, D] than with the other: bool [n]."""
+    scores = pair_scores(vectors, torch.stack([own, other], dim=1))
+    return (scores[:, 0] > scores[:, 1]).numpy()
 
 
 def twin_table(outcomes: pd.DataFrame, resamples: int = 1000) -> pd.DataFrame:

@@ -63,7 +63,8 @@ def pointing(table: pd.DataFrame) -> str:
 
 def image_gains(gains: pd.DataFrame) -> str:
     """The conclusion of the structure benchmark from the rows of :func:`prdlib.evaluation.image_gain.gain_table`."""
-    lines = []
+    lines, unasked = [], list(dict.fromkeys(gains.loc[gains["n"] == 0, "test"]))
+    gains = gains[gains["n"] > 0]
     for model, part in gains.groupby("model", sort=False):
         sure = part[part["gain_low"] > 0]
         names = [f"{r.test.replace('_', ' ')} ({r.image_gain:+.2f})" for r in sure.itertuples()]
@@ -72,7 +73,10 @@ def image_gains(gains: pd.DataFrame) -> str:
             f"{model}: {said} ({len(names)} of {len(part)} tests; 95 % intervals, not corrected for their number)."
         )
     never = [t for t in dict.fromkeys(gains["test"]) if not (gains.loc[gains["test"] == t, "gain_low"] > 0).any()]
-    return "\n".join([*lines, f"In none of the models: {', '.join(t.replace('_', ' ') for t in never) or 'no test'}."])
+    lines.append(f"In none of the models: {', '.join(t.replace('_', ' ') for t in never) or 'no test'}.")
+    if unasked:
+        lines.append(f"Edits that apply to no study: {', '.join(t.replace('_', ' ') for t in unasked)}.")
+    return "\n".join(lines)
 
 
 def gain_differences(differences: pd.DataFrame) -> str:
@@ -112,6 +116,8 @@ def gain_sheet(gains: pd.DataFrame) -> pd.DataFrame:
     """
 
     def cell(row: Any) -> str:
+        if not row.n:
+            return "applies to no study"
         return f"{row.accuracy:.2f} / {row.blind:.2f}; {_interval(row.image_gain, row.gain_low, row.gain_high, '+.2f')}"
 
     return side_by_side(gains, ["test", "chance", "n", "n-gram", "TF-IDF"], "model", cell)

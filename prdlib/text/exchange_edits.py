@@ -133,7 +133,7 @@ def exchange_findings(report: TaggedReport, rng: np.random.Generator) -> Operati
 def _interchangeable(first: Sequence[Mention], second: Sequence[Mention]) -> bool:
     """Whether the nouns agree in number, mention by mention, and name things that cannot stand for each other."""
     pairs = list(zip(first, second, strict=False))
-    apart = not any(x.end == y.start or y.end == x.start for x in first for y in second)
+    apart = not any(x.sentence == y.sentence and (x.end == y.start or y.end == x.start) for x in first for y in second)
     return (
         len(first) == len(second)
         and all(x.plural == y.plural for x, y in pairs)

@@ -116,7 +116,11 @@ def _tied(report: TaggedReport, m: Mention, new: Finding) -> bool:
     active = new.name in ("nodule", "mass", "pericardial_effusion") and any(
         find_phrase(words, phrase.split(), 0, len(words)) >= 0 for phrase in raw["active"]
     )
-    return bool(set(raw["its_own"]) & around) or uncountable or disagrees or spread or active
+    sign = bool(set(raw["sign_of"].get(new.name, ())) & set(words[m.head : m.head_end]))
+    before = words[sentences(report)[m.sentence].start : m.start]
+    bare = bool(new.article) and not m.plural and before[:2] == ("there", "is") and not _wants_article(words, m)
+    bare = bare and before[-1] not in ("a", "an")
+    return bool(set(raw["its_own"]) & around) or uncountable or disagrees or spread or active or sign or bare
 
 
 def _forms(finding: Finding, plural: bool) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
@@ -151,16 +155,19 @@ def _remove(report: TaggedReport, group: Sequence[Mention], draft: Draft) -> boo
             before = parts[m.sentence - 1] if m.sentence else range(0)
             if len(before) == 1 and report.words[before.start].isdigit():  # the number goes with its sentence
                 draft.delete(before)
-        elif _shared_ending(report, inside[-1]) or not _leave_list(report, inside, m, draft):
+        elif _one_statement(report, inside) or not _leave_list(report, inside, m, draft):
             return False
     return True
 
 
-def _shared_ending(report: TaggedReport, last: Mention) -> bool:
-    """Whether words behind a list say something of all its items, or of the last alone: 'x and y in the spine'."""
+def _one_statement(report: TaggedReport, items: Sequence[Mention]) -> bool:
+    """Whether the items of a list belong together: one or the other, or with words behind that may be of all, as in 'x and y
+    in the spine'."""
+    first, last = items[0], items[-1]
     ending = report.words[last.end : sentences(report)[last.sentence].stop]
     said = len(ending) == 2 and ending[0] in ("is", "are") and ending[1] in rules().words["present"]
-    return last.end > last.head_end or (bool(ending) and not said)
+    either = "or" in report.words[first.end : last.start] and last.polarity != "denied"
+    return either or last.end > last.head_end or (bool(ending) and not said)
 
 
 def _leave_list(report: TaggedReport, items: Sequence[Mention], m: Mention, draft: Draft) -> bool:

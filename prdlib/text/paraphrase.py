@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from prdlib.text.editing import Draft, course_alone, cut_off, has_verb, run_on
+from prdlib.text.editing import Draft, course_alone, cut_off, has_verb, run_on, stands_alone
 from prdlib.text.perturbation import Operations, Perturbation
 from prdlib.text.statements import find_phrase, mentions, rules, sentences
 from prdlib.text.tagging import TaggedReport
@@ -18,6 +18,9 @@ def _sentence_order(report: TaggedReport, rng: np.random.Generator) -> Operation
     """Sentences change places; not where one points back to another ('this', 'these', 'it') or they are numbered."""
     parts, words, raw = sentences(report), report.words, rules().raw
     if len(parts) < 2 or "otherwise" in words or any(_leans(report, part, raw) for part in parts):
+        return None
+    polarities = [{m.finding.name for m in mentions(report) if m.polarity == p} for p in ("affirmed", "denied")]
+    if polarities[0] & polarities[1]:  # 'a basal infiltrate ... no infiltrates' elsewhere
         return None
     if report.n_words > len(words):  # the last sentence was cut off: it stays the last
         parts, last = parts[:-1], list(parts[-1])
@@ -42,7 +45,12 @@ def _leans(report: TaggedReport, part: range, raw: dict[str, Any]) -> bool:
     heading, and so has its place."""
     words = report.words[part.start : part.stop]
     heading = len(part) <= 2 and (words[0].isdigit() or set(words) <= {*raw["headings"], *raw["examinations"]})
-    points = set(raw["pointing_back"]) & set(words[:4]) or {"this", "these", "they", "those"} & set(words)
+    points = (
+        words[:2] == ("no", "change")
+        or words[:3] == ("no", "interval", "change")
+        or set(raw["pointing_back"]) & set(words[:4])
+        or {"this", "these", "they", "those"} & set(words)
+    )
     subject = set(raw["pointing_subjects"]) & set(words[:3]) or {"tip", *raw["advice"]} & set(words)
     known = any(
         words[k] == "the" and words[k + 1 : k + 2] and words[k + 1] in raw["devices"] for k in range(len(words))
@@ -109,6 +117,9 @@ def _voice(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
         if {"evidence", "greater"} & set(text) or words[part.stop :] == ("there",):  # 'x is seen there'
             continue
         there = text[:2] in (("there", "is"), ("there", "are"))
+        following = sentences(report)[number + 1 : number + 2]
+        if not there and m.polarity == "denied" and following and not stands_alone(report, following[0]):
+            continue  # 'no x is seen' holds off what 'there is no x' would take in
         if there and m.polarity == "affirmed" and text[2] not in ("a", "an", "the") and _after_denial(report, number):
             continue
         if there and m.end == part.stop and text[2] != "again":
@@ -130,7 +141,9 @@ def _voice(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
 def _after_denial(report: TaggedReport, number: int) -> bool:
     """Whether the sentence before, its full stop not being shown, would take in one that opens with a noun."""
     before = sentences(report)[number - 1] if number else range(0)
-    return bool({*rules().raw["running_on"], "well", "also"} & set(report.words[before.start : before.stop]))
+    said = report.words[before.start : before.stop]
+    qualified = bool(said) and report.tags[before[-1]].startswith("JJ")
+    return qualified or bool({*rules().raw["running_on"], "well", "also"} & set(said))
 
 
 ENTRIES = (

@@ -47,6 +47,24 @@ def test_a_set_read_again_is_the_set_that_was_written(reports, tmp_path):
     assert benchmark_header(tmp_path / "set.jsonl")["hash"] == made.hash
 
 
+def test_texts_are_written_for_phantoms_alone_and_the_rules_are_named(reports, tmp_path):
+    for source, written in (("phantom", True), ("openi", False)):
+        made = make_benchmark_set(*reports, seed=4, source=source)
+        header, *lines = (json.loads(line) for line in made.save(tmp_path / source).read_text().splitlines())
+        assert header["rules"] == benchmark_set.rules_hash()
+        assert {"text" in line for line in lines} == {written}
+        copies = {(s, k): made.copies[k][i] for i, s in enumerate(made.study_ids) for k in made.kinds}
+        for line in lines if written else ():
+            copy = copies[line["study_id"], line["kind"]]
+            assert line["text"] == (" ".join(copy) if copy else line["text"])
+            assert (line["text"] is None) == (not line["applies"])
+
+
+def test_a_study_that_stands_twice_is_refused(reports):
+    with pytest.raises(BenchmarkError, match="stands in the table more than once"):
+        make_benchmark_set(reports[0][:2], ["a", "a"])
+
+
 def test_a_copy_that_came_out_as_its_original_is_a_noop_and_not_an_edit_that_does_not_apply(tmp_path):
     tagged, ids = tag(["Effusion effusion.", "Small left effusion."]), ["a", "b"]
     kinds = ("shuffle_all_words", "swap_laterality")
@@ -137,8 +155,8 @@ def rehashed(text, drop=None, **changes):
     [
         (lambda text: text.replace('"applies": true', '"applies": false', 1), "was changed or cut off"),
         (lambda text: "\n".join(text.splitlines()[:-3]), "was changed or cut off"),
-        (lambda text: text.replace('"version": 3', '"version": 9'), "has version 9"),
-        (lambda text: text.replace('"version": 3, ', ""), "has version None"),
+        (lambda text: text.replace('"version": 4', '"version": 9'), "has version 9"),
+        (lambda text: text.replace('"version": 4, ', ""), "has version None"),
         (lambda text: text.replace('"seed": 0, ', ""), "no valid seed"),
         (lambda text: text.replace('"seed": 0', '"seed": "0"'), "no valid seed"),
         (lambda text: text.replace('"seed": 0', '"seed": 1'), "was changed or cut off"),

@@ -10,7 +10,9 @@ from prdlib.evaluation.benchmark_set import make_benchmark_set
 from prdlib.evaluation.embeddings import mean_image
 from prdlib.evaluation.image_gain import gain_differences
 from prdlib.evaluation.structure_report import failures, found_trainings, structure_report
+from prdlib.evaluation.wording import gain_sheet, image_gains
 from prdlib.models import build_model
+from prdlib.structure_plots import gain_heat_map
 
 
 @pytest.fixture(scope="module")
@@ -125,6 +127,33 @@ def test_an_inverted_prior_makes_no_difference():
     """Right with any image, wrong with the mean image: no sight, and no gain over the baseline."""
     found = gain_differences(outcomes_of(a=(0.5, 0.5), b=(1.0, 0.0)), resamples=200)
     assert found.loc[0, "value"] == 0
+
+
+def test_models_that_do_not_see_do_not_differ_however_far_their_controls_are_ahead():
+    found = gain_differences(outcomes_of(a=(0.5, 0.9), b=(0.5, 0.5), c=(0.9, 0.9)), resamples=200)
+    assert (found["value"] == 0).all()
+    assert (found["p_holm"] == 1).all()
+
+
+def test_an_edit_that_applies_to_no_study_has_a_row_that_says_so(report):
+    found, train, models = report
+    kinds = (*found.benchmark.kinds, "change_measurement", "shuffle_all_words")
+    benchmark = make_benchmark_set(train.tagged, train.study_ids, kinds, source="phantom")
+    one = {key: model for key, model in models.items() if key[1] == 0}
+    again = structure_report(
+        one, train, train, mean_image(train.images), "phantom", 40, resamples=100, benchmark=benchmark
+    )
+    assert list(dict.fromkeys(again.gains["model"])) == ["clip", "prd"]
+    for name in ("clip", "prd"):
+        part = again.gains[again.gains["model"] == name]
+        assert list(part["test"]) == ["shuffle_all_words", "shuffle_trigrams", "swap_laterality", "swap_zone", "affirm_finding",
+                                      "change_measurement"]  # fmt: skip
+        row = part.iloc[-1]
+        assert (row["n"], row["chance"]) == (0, 0.5)
+        assert np.isnan(row["accuracy"])
+    assert image_gains(again.gains).endswith("Edits that apply to no study: change measurement.")
+    assert gain_sheet(again.gains).iloc[-1]["clip"] == "applies to no study"
+    assert "(n = 0)" in "".join(t.get_text() for t in gain_heat_map(again.gains).axes[0].get_yticklabels())
 
 
 def test_a_checkpoint_of_another_size_is_refused(report, tiny_config):

@@ -42,6 +42,7 @@ def test_gains_name_the_sure_ones_and_what_nobody_has():
             "test": ["swap_zone", "5 options"],
             "image_gain": [0.3, -0.1],
             "gain_low": [0.2, -0.2],
+            "n": [40, 40],
         }
     )
     text = wording.image_gains(gains)

@@ -131,6 +131,10 @@ def test_a_measurement_changes_everywhere_and_keeps_its_form():
         ("swap_zone", "Rounded opacity at the base of the mediastinum."),
         ("change_severity", "There are some minimal streaky opacities."),
         ("omit_finding", "Granuloma and scarring in the left lower lobe."),  # both, or the last, lie there
+        ("omit_finding", "Atelectasis or infiltrate in the right base."),
+        ("omit_finding", "Interstitial infiltrates. Mild edema is seen."),
+        ("replace_finding", "There is mild interstitial edema. No pneumonia."),
+        ("swap_zone", "Left basilar opacity may be breast tissue."),
         ("omit_finding", "Edema has resolved. Vascular congestion."),
         ("omit_finding", "Interstitial lung disease. Prominent markings."),
         ("omit_finding", "No effusion. Cardiomegaly is seen. Tortuous aorta."),  # would be read as denied
@@ -150,6 +154,10 @@ def test_a_measurement_changes_everywhere_and_keeps_its_form():
         ("paraphrase_sentence_order", "A nodule is seen. The nodule is round."),
         ("paraphrase_voice", "No effusion. There is moderate cardiomegaly."),
         ("paraphrase_voice", "There is no evidence of effusion."),
+        ("paraphrase_voice", "No effusion is seen. Mild hypoinflation."),  # would be denied, too
+        ("paraphrase_voice", "Heart size is stable. There is moderate edema."),  # would be stable, too
+        ("paraphrase_sentence_order", "There is a basal infiltrate. The heart is large. No infiltrates."),
+        ("paraphrase_sentence_order", "Pacemaker on the left. No interval change in position. Lungs are clear."),
         ("paraphrase_synonyms", "A pericardial effusion. A small pleural effusion."),
         ("paraphrase_synonyms", "Enlarged cardiac silhouette."),
     ],
