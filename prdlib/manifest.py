@@ -1,7 +1,7 @@
 """run.json: what every step of a run did, written by the runner alone, atomically, so that it is true after any crash.
 
 Papermill's own metadata is not a status: after a killed kernel every cell reads 'completed'. A step that was running when its
-process disappeared is *interrupted*; :func:`read_manifest` says so whatever the file says.
+runner disappeared is *interrupted*; :func:`read_manifest` says so whatever the file says.
 """
 
 from __future__ import annotations
@@ -94,7 +94,8 @@ def read_manifest(run_dir: str | Path) -> dict[str, Any]:
     manifest = load_manifest(run_dir)
     runner_alive = alive(manifest.get("runner"))
     for step in manifest["steps"].values():
-        if step["status"] == "running" and not (runner_alive and alive(step.get("process"))):
+        # A live runner tells itself what became of a step whose process has just ended.
+        if step["status"] == "running" and not runner_alive:
             step["status"] = "interrupted"
         if step["status"] == "queued" and not runner_alive:
             step["status"] = "interrupted" if step.get("started") else "queued"

@@ -59,7 +59,8 @@ def _build(cls: type, values: Any, prefix: str, keys: list[str]) -> Any:
     arguments = {}
     for key, value in values.items():
         if key not in known:
-            raise ConfigError(f"Unknown setting {prefix + str(key)!r}{nearest(str(key), keys, prefix)}.")
+            hint = nearest(str(key), known) if not prefix else ""
+            raise ConfigError(f"Unknown setting {prefix + str(key)!r}{hint or nearest(str(key), keys, prefix)}.")
         hint = hints[key]
         if is_dataclass(hint):
             arguments[key] = _build(hint, value, f"{prefix}{key}.", keys)

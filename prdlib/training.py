@@ -27,6 +27,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from prdlib.config import ConfigError, RunConfig
 from prdlib.data.batches import Collate, EpochSampler, EvaluationData, PairDataset
+from prdlib.data.preparation import rows_hash
 from prdlib.data.studies import DataError
 from prdlib.evaluation.embeddings import embed_images, embed_reports
 from prdlib.evaluation.retrieval import retrieval_ranks
@@ -37,6 +38,19 @@ from prdlib.models import PRDModel, build_model
 from prdlib.repro import git_state, hash_json, write_atomic, write_json
 from prdlib.training_inputs import checkpoint_folder, training_sources, weights_hash
 
+HISTORY = (
+    "epoch",
+    "loss",
+    "contrastive",
+    "discrimination",
+    "local",
+    "logit_scale",
+    "discrimination_scale",
+    "validation_R@1",
+    "validation_structure",
+    "seconds",
+    "pairs_per_second",
+)  # columns of history.csv
 CHECKPOINT_MARK = "complete.json"  # written last: a checkpoint without it was cut off and is not used
 
 
@@ -69,7 +83,8 @@ def fit(
     """Train ``method`` with ``seed`` on the prepared ``data`` and keep model, history and settings in ``directory``.
 
     A finished training with the same settings, data, published weights and code is loaded, an interrupted one is continued from
-    its last epoch, one with others is started afresh. report: told one line per epoch (None: silent).
+    its last epoch, one with others is started afresh. data_hash: of the prepared data (prepared.json); without it their rows
+    are hashed, so that other data are never taken for these. report: told one line per epoch (None: silent).
     An epoch is whole batches: up to batch_size - 1 studies, others in each epoch, are left out of it.
     Raises ConfigError for a negative seed, DataError when ``data`` were prepared with another image side or word limit than
     ``config`` says or the training split has fewer than two studies, WeightsError when published weights are missing,
@@ -81,6 +96,8 @@ def fit(
     _refuse_other_preparation(config, data)
     directory = Path(directory)
     code, weights = training_sources(config), weights_hash(config)
+    source = config.data.name if data_hash else "own data"
+    data_hash = data_hash or rows_hash(data)
     key = hash_json(
         {
             "settings": config.scientific(),
@@ -101,7 +118,7 @@ def fit(
         )
     _forget_other_settings(directory, key)
     with _threads(config.training.threads), torch.random.fork_rng(devices=[]):
-        return _train(config, method, seed, data, directory, key, data_hash, report)
+        return _train(config, method, seed, data, directory, key, (source, data_hash), report)
 
 
 def _refuse_other_preparation(config: RunConfig, data: DatasetDict) -> None:
@@ -141,9 +158,10 @@ def _train(
     data: DatasetDict,
     directory: Path,
     key: str,
-    data_hash: str,
+    origin: tuple[str, str],
     report: Callable[[str], None] | None,
 ) -> FitResult:
+    """origin: name and hash of the data."""
     settings, objective = config.training, config.objective
     train = PairDataset(
         data["train"],
@@ -155,7 +173,7 @@ def _train(
     model.config.training = {
         "method": method,
         "seed": seed,
-        "data": f"{config.data.name}, {len(train)} training studies, hash {data_hash or 'unknown'}",
+        "data": f"{origin[0]}, {len(train)} training studies, hash {origin[1]}",
         "objective": {"discrimination_weight": objective.discrimination_weight, "local_weight": objective.local_weight},
         "perturbations": list(objective.kinds) if objective.discrimination_weight > 0 else [],
     }
@@ -193,7 +211,7 @@ def _train(
     write_atomic(directory / "history.csv", history.to_csv(index=False))
     seconds = float(history["seconds"].sum())
     write_json(directory / "fit.json", {"key": key, "method": method, "seed": seed, "seconds": round(seconds, 2),
-               "epochs": settings.epochs, "studies": len(train), "data": data_hash,
+               "epochs": settings.epochs, "studies": len(train), "data": origin[1],
                "code": training_sources(config), **git_state(), "settings": asdict(config)})  # fmt: skip
     shutil.rmtree(directory / "trainer", ignore_errors=True)
     return FitResult(model, history, directory, seconds, int(start_epoch))
@@ -329,7 +347,8 @@ class EpochLog(TrainerCallback):
     def history(self) -> pd.DataFrame:
         rows = [dict(entry) for entry in self.trainer.state.log_history if "finished_epoch" in entry]
         table = pd.DataFrame(rows).drop(columns=["epoch", "step"], errors="ignore")
-        return table.rename(columns={"finished_epoch": "epoch"}).astype({"epoch": int})
+        table = table.rename(columns={"finished_epoch": "epoch"}).astype({"epoch": int})
+        return table[[name for name in HISTORY if name in table]]  # a log that was read again has its keys sorted
 
 
 def _arguments(config: RunConfig, seed: int, directory: Path, studies: int) -> TrainingArguments:

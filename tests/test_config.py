@@ -17,6 +17,7 @@ def test_every_profile_loads(name):
     [
         ({"training.epoch": 3}, "Unknown setting 'training.epoch' .did you mean 'training.epochs'"),
         ({"epochs": 3}, "did you mean 'training.epochs'"),
+        ({"trainig.epochs": 3}, "Unknown setting 'trainig' .did you mean 'training'"),
         ({"training": {"epochs": "x"}}, "training.epochs needs a int"),
         ({"training.epochs": 0}, "must be at least 1"),
         ({"training.epochs": True}, "needs a int"),

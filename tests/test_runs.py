@@ -15,7 +15,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from prdlib.__main__ import main
 from prdlib.config import ConfigError, load_profile
-from prdlib.manifest import RunError, alive, continue_command, identity, lock, read_manifest
+from prdlib.manifest import RunError, alive, continue_command, identity, lock, read_manifest, write_manifest
 from prdlib.models import WeightsError
 from prdlib.runs import NAMES, input_hash, plan, run_pipeline, status_table
 
@@ -198,6 +198,15 @@ def test_a_killed_runner_leaves_no_lie_and_no_process_and_can_go_on(tmp_path):
     result, lines = run(tmp_path)
     assert result.ok
     assert "unchanged" in lines[0]
+
+
+def test_a_live_runner_is_given_the_time_to_say_what_became_of_a_step(tmp_path):
+    """Between the end of a step's process and the runner's next look the step is running, not interrupted."""
+    step = {"status": "running", "process": {"pid": 2**30, "started": 0.0}}
+    facts = {"run_id": "r", "started": "now", "steps": {"01_data": step}}
+    for runner, status in ((identity(os.getpid()), "running"), (None, "interrupted")):
+        write_manifest(tmp_path, {**facts, "runner": runner})
+        assert read_manifest(tmp_path)["steps"]["01_data"]["status"] == status
 
 
 def test_status_finds_the_newest_run_while_it_is_at_work(tmp_path, monkeypatch, capsys):

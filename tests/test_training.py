@@ -57,6 +57,7 @@ def test_a_killed_run_ends_as_an_uninterrupted_one_bit_for_bit(tiny_config, tiny
     assert again.resumed_from == 2
     one, two = weights(whole.model), weights(again.model)
     assert all(torch.equal(one[name], two[name]) for name in one)
+    assert list(again.history) == list(whole.history)
     same = [c for c in whole.history if c not in ("seconds", "pairs_per_second")]
     pd.testing.assert_frame_equal(whole.history[same], again.history[same], check_exact=True)
 
@@ -86,6 +87,20 @@ def test_a_finished_training_is_loaded_not_repeated(tiny_config, tiny_data, whol
     again = fit(tiny_config, "prd", 0, tiny_data, whole.directory, "d", report=None)
     assert torch.equal(weights(again.model)["logit_scale"], weights(whole.model)["logit_scale"])
     assert len(again.history) == 3
+
+
+def test_other_data_in_the_same_folder_are_trained_anew_though_nobody_named_their_hash(
+    tiny_config, tiny_data, tmp_path
+):
+    config = replace(tiny_config, training=replace(tiny_config.training, epochs=1))
+    first = fit(config, "clip", 0, tiny_data, tmp_path, report=None)
+    assert fit(config, "clip", 0, tiny_data, tmp_path, report=None).resumed_from == 1
+    fewer = deepcopy(tiny_data)
+    fewer["train"] = fewer["train"].select(range(20))
+    again = fit(config, "clip", 0, fewer, tmp_path, report=None)
+    assert again.resumed_from == 0
+    assert not torch.equal(first.model.image_projection.weight, again.model.image_projection.weight)
+    assert "own data, " in (tmp_path / "README.md").read_text()
 
 
 @pytest.mark.parametrize("key", ["123456789012", "12e456789012", "000000000001"])

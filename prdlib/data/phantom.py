@@ -18,7 +18,7 @@ import pandas as pd
 
 from prdlib.data import phantom_render
 from prdlib.data.groups import report_groups
-from prdlib.data.phantom_findings import KINDS, Finding, draw_findings, exchange, exchangeable
+from prdlib.data.phantom_findings import KINDS, Finding, draw_findings, exchange, exchanges
 from prdlib.data.phantom_pairs import sentence_pairs
 from prdlib.data.phantom_report import Report, write
 from prdlib.data.studies import LABEL_PREFIX, DataError, Studies, empty_drops, split_of
@@ -28,7 +28,7 @@ from prdlib.repro import generator, write_atomic
 __all__ = ["PhantomStudy", "load", "masks", "render", "sentence_pairs", "study"]
 
 # Raise it when the same (seed, index) gives another film or report, so that no old file is taken for a new one.
-VERSION = 2
+VERSION = 3
 FOLLOW_UP_SHARE = 0.55  # of odd indices whose study before has a finding that can change: about 15 % of all studies
 EXCHANGE_WEIGHT = {"side": 1, "grade": 1, "zone": 6}  # few studies have two zones to exchange
 PROGRESSION = {"improved": -1, "stable": 0, "worsened": 1}
@@ -90,11 +90,12 @@ class PhantomStudy:
         """Where each finding is, bool [size, size], in the order of ``findings``."""
         return [phantom_render.mask(self.seed, self.patient_id, self.film, f, size) for f in self.findings]
 
-    def truth(self) -> list[dict[str, Any]]:
-        """Findings as plain dicts: name, attributes, box in fractions of the image, spans in the report."""
+    def truth(self, size: int) -> list[dict[str, Any]]:
+        """Findings as plain dicts: name, attributes, spans in the report, box of the mask at ``size`` pixels, in fractions of the
+        image."""
         return [
             {"name": f.name, "side": f.side, "zone": f.zone, "grade": f.grade_word, "margin": f.margin,
-             "certain": f.certain, "box": phantom_render.box(self.seed, self.patient_id, self.film, f),
+             "certain": f.certain, "box": phantom_render.box(self.seed, self.patient_id, self.film, f, size),
              "spans": [list(s) for s in spans]}
             for f, spans in zip(self.findings, self.written.spans, strict=True)
         ]  # fmt: skip
@@ -102,12 +103,15 @@ class PhantomStudy:
     def twin(self) -> PhantomStudy | None:
         """The counterfactual twin: the same film and words, but two findings have exchanged one attribute. None when the
         study has no two findings that could."""
-        options = exchangeable(*self.findings[:2]) if len(self.findings) >= 2 else []
+        options, rng = exchanges(self.findings), generator(self.seed, self.index, "twin")
         if not options:
             return None
-        weights = np.array([EXCHANGE_WEIGHT[name] for name in options])
-        attribute = str(generator(self.seed, self.index, "twin").choice(options, p=weights / weights.sum()))
-        return replace(self, findings=exchange(self.findings, attribute), exchanged=attribute)
+        names = sorted({name for name, _, _ in options})
+        weights = np.array([EXCHANGE_WEIGHT[name] for name in names])
+        attribute = str(rng.choice(names, p=weights / weights.sum()))
+        pairs = [(i, j) for name, i, j in options if name == attribute]
+        i, j = pairs[int(rng.integers(len(pairs)))]
+        return replace(self, findings=exchange(self.findings, attribute, i, j), exchanged=attribute)
 
 
 def study(seed: int, index: int) -> PhantomStudy:
@@ -174,7 +178,7 @@ def load(n: int = 960, size: int = 64, seed: int = 0, cache: str | Path | None =
             {"study_id": item.study_id, "patient_id": item.patient_id,
              "image": address if cache is None else str(_cached(Path(cache), item, size)), "view": "Frontal",
              "report": item.report, "split": split_of(item.patient_id), "source": "phantom",
-             "findings": item.truth(), **{LABEL_PREFIX + k: v for k, v in item.labels.items()}}
+             "findings": item.truth(size), **{LABEL_PREFIX + k: v for k, v in item.labels.items()}}
         )  # fmt: skip
     table = pd.DataFrame(rows)
     table.insert(5, "report_group", report_groups(table["report"]))

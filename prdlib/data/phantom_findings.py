@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cache
+from itertools import combinations, permutations
 
 import numpy as np
 
@@ -36,9 +39,9 @@ KINDS: dict[str, Kind] = {
     "Reticular Opacity": Kind(True, True, SEVERITY),
     "Support Devices": Kind(True, False, ()),
 }
-NUMBERS = (0.225, 0.105, 0.45, 0.22)  # studies with 0, 1, 2, 3 findings
-# Drawn before pairs without an attribute to exchange are rejected; after that every class is about equally common.
-_WEIGHTS = np.array([1.175, 1.046, 0.983, 1.121, 1.80, 0.777, 1.785, 0.767, 1.486])
+NUMBERS = (0.21, 0.03, 0.31, 0.45)  # studies with 0, 1, 2, 3 findings
+# Of a pair of classes that share an attribute, the product of the two: so every class is equally common among pairs.
+PAIR_WEIGHTS = dict(zip(KINDS, (0.93, 0.93, 0.93, 0.93, 1.65, 0.52, 1.65, 0.52, 0.93), strict=True))
 
 
 @dataclass(frozen=True)
@@ -85,22 +88,46 @@ def exchangeable(a: Finding, b: Finding) -> list[str]:
     return [*found, "grade"] if same_scale and a.grade != b.grade else found
 
 
+def exchanges(findings: Sequence[Finding]) -> list[tuple[str, int, int]]:
+    """(attribute, i, j) for every two findings that differ in an attribute which they could exchange. Exchanging leaves the
+    number of such options of each attribute as it is, so a study and its twin are drawn equally often."""
+    pairs = combinations(range(len(findings)), 2)
+    return [(name, i, j) for i, j in pairs for name in exchangeable(findings[i], findings[j])]
+
+
 def draw_findings(seed: int, key: str) -> tuple[Finding, ...]:
-    """Findings of a study. With two or more, the first two differ in an attribute that they could exchange."""
+    """Findings of a study. The first two are of classes that share an attribute; the attributes of all findings are drawn
+    independently, whatever their classes, so that those of one say nothing of another's."""
     rng = generator(seed, key, "findings")
     number = int(rng.choice(4, p=NUMBERS))
-    while True:
-        names = [str(n) for n in rng.choice(list(KINDS), number, replace=False, p=_WEIGHTS / _WEIGHTS.sum())]
-        findings = tuple(draw_finding(rng, name) for name in names)
-        if number < 2 or exchangeable(findings[0], findings[1]):
-            return findings
+    if number < 2:
+        names = [str(name) for name in rng.choice(list(KINDS), number, replace=False)]
+    else:
+        pairs, shares = _pairs_of_classes()
+        names = list(pairs[int(rng.choice(len(pairs), p=shares))])
+        others = [name for name in KINDS if name not in names]
+        names += [str(name) for name in rng.choice(others, number - 2, replace=False)]
+    return tuple(draw_finding(rng, name) for name in names)
 
 
-def exchange(findings: tuple[Finding, ...], attribute: str) -> tuple[Finding, ...]:
-    """The findings with ``attribute`` exchanged between the first two."""
-    a, b, *rest = findings
-    value_a, value_b = getattr(a, attribute), getattr(b, attribute)
-    return (replace(a, **{attribute: value_b}), replace(b, **{attribute: value_a}), *rest)
+@cache
+def _pairs_of_classes() -> tuple[list[tuple[str, str]], np.ndarray]:
+    """Ordered pairs of classes that share a side, a zone or the words of a grade, and how often each is drawn."""
+    pairs = [(a, b) for a, b in permutations(KINDS, 2) if _share_an_attribute(KINDS[a], KINDS[b])]
+    weights = np.array([PAIR_WEIGHTS[a] * PAIR_WEIGHTS[b] for a, b in pairs])
+    return pairs, weights / weights.sum()
+
+
+def _share_an_attribute(a: Kind, b: Kind) -> bool:
+    return (a.sided and b.sided) or (a.zoned and b.zoned) or (a.grades == b.grades and bool(a.grades))
+
+
+def exchange(findings: tuple[Finding, ...], attribute: str, i: int, j: int) -> tuple[Finding, ...]:
+    """The findings with ``attribute`` exchanged between findings ``i`` and ``j``."""
+    changed = list(findings)
+    changed[i] = replace(findings[i], **{attribute: getattr(findings[j], attribute)})
+    changed[j] = replace(findings[j], **{attribute: getattr(findings[i], attribute)})
+    return tuple(changed)
 
 
 def heart_scale(finding: Finding | None) -> float:

@@ -38,7 +38,7 @@ def mask(seed: int, patient: str, film: str, finding: Finding, size: int) -> np.
     return _drawing(seed, patient, finding, canvas)[1] > MASK_LEVEL
 
 
-def box(seed: int, patient: str, film: str, finding: Finding, size: int = 64) -> list[float] | None:
+def box(seed: int, patient: str, film: str, finding: Finding, size: int) -> list[float] | None:
     """[x0, y0, x1, y1] of a finding's mask in fractions of the image; None when nothing of it is in the picture."""
     inside = mask(seed, patient, film, finding, size)
     rows, columns = np.flatnonzero(inside.any(axis=1)), np.flatnonzero(inside.any(axis=0))

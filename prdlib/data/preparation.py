@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -179,6 +180,18 @@ def content_hash(studies: Studies, image_size: int, word_limit: int) -> str:
     names = [Path(p).name if not str(p).startswith("phantom://") else p for p in table["image"]]
     rows = table.drop(columns=["image"]).to_json(orient="values")
     return hash_json([FORMAT, rows, names, files, dict(studies.options), image_size, word_limit], 16)
+
+
+def rows_hash(data: DatasetDict) -> str:
+    """Hash of all rows of prepared data, pixels included, for data whose folder is not known: 16 hexadecimal digits."""
+    digest = hashlib.sha256()
+    for name, split in sorted(data.items()):
+        digest.update(name.encode())
+        for row in split:
+            image = row.pop("image")
+            digest.update(json.dumps(row, sort_keys=True).encode())
+            digest.update(image)
+    return digest.hexdigest()[:16]
 
 
 def tagged_report(row: Mapping[str, Any]) -> TaggedReport:

@@ -53,7 +53,7 @@ class OptionTest:
 
 def plans_of(benchmark: BenchmarkSet) -> list[tuple[str, str, tuple[str, ...]]]:
     """(name, family, kinds) of the tests that the edits of a set allow: the paper's 5 options, all 9 word orders (10 options),
-    then each edit against the original. Paraphrases are no tests: their copies are true (:mod:`prdlib.evaluation.paraphrases`)."""
+    then each edit against the original. Paraphrases are no tests, since their copies are true."""
     kinds = set(benchmark.kinds)
     plans = [("5 options", "word_order", ZERO_SHOT_KINDS), ("10 options", "word_order", FAMILIES["word_order"])]
     plans = [plan for plan in plans if set(plan[2]) <= kinds]

@@ -27,9 +27,9 @@ class StructureReport:
     """Tables of several models on one split.
 
     gains: one row per model and test (see ``gain_table``; n = 0 where the edit applies to no study), with the text-only models
-        beside it, ``trained_on`` (were the test's edits in training: 'yes', 'no', 'partly', '' unknown), ``studies`` of the split,
-        ``noops`` of them (the edit applies, but gave the original), ``learnt_from`` (training studies behind the constant; below
-        8 there is none).
+        beside it; ``trained_on``: were the test's edits in training ('yes', 'no', 'partly', '' unknown); ``studies``: of the
+        split; ``noops``: of them, those where the edit applies but gave the original; ``learnt_from``: training studies behind
+        the constant (below 8 there is none).
     families: seen and unseen edits apart. twins: scores of counterfactual twins (empty without a phantom).
     paraphrases: see ``paraphrase_table``. differences: image gain minus the baseline's, paired, Holm-corrected.
     outcomes: one row per model, seed, test and study. benchmark: the set of copies. cut: model -> texts of the set that are

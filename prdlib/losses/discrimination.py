@@ -22,20 +22,23 @@ def perturbed_report_discrimination(
             f"report_embeds must be [B, 1 + K, D] with image_embeds [B, D], not {list(report_embeds.shape)} "
             f"with {list(image_embeds.shape)}"
         )
-    logits = logit_scale * torch.einsum("bd,bkd->bk", image_embeds, report_embeds)
+    shape = report_embeds.shape[:2]
     if valid is None:
-        valid = torch.ones(logits.shape, dtype=torch.bool, device=logits.device)
-    elif valid.shape != logits.shape:
-        raise ValueError(f"valid must be {list(logits.shape)}, not {list(valid.shape)}")
+        valid = torch.ones(shape, dtype=torch.bool, device=report_embeds.device)
+    elif valid.shape != shape:
+        raise ValueError(f"valid must be {list(shape)}, not {list(valid.shape)}")
     copies = valid.clone()
     copies[:, 0] = False
+    used = copies | _first_column(copies)
+    report_embeds = report_embeds.masked_fill(~used[..., None], 0.0)  # what is left out sends no gradient, not even NaN
+    logits = logit_scale * torch.einsum("bd,bkd->bk", image_embeds, report_embeds)
     counted = copies.any(dim=1)
-    logits = logits.masked_fill(~copies & ~_first_column(logits), float("-inf"))
+    logits = logits.masked_fill(~used, float("-inf"))
     per_row = logits.logsumexp(dim=1) - logits[:, 0]
     return per_row.masked_fill(~counted, 0.0).sum() / counted.sum().clamp(min=1)
 
 
-def _first_column(logits: Tensor) -> Tensor:
-    first = torch.zeros(logits.shape[1], dtype=torch.bool, device=logits.device)
-    first[0] = True
-    return first.expand(logits.shape)
+def _first_column(copies: Tensor) -> Tensor:
+    first = torch.zeros_like(copies)
+    first[:, 0] = True
+    return first

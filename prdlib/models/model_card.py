@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from transformers import AutoConfig
+
 CARD = """---
 library_name: prdlib
 license: apache-2.0
@@ -36,7 +38,8 @@ image).
 
 def model_card(config: Any) -> str:
     """The card as Markdown, from a PRDConfig (its ``training`` says how the weights came about)."""
-    training, text = config.training, config.text_encoder
+    training = config.training
+    text = AutoConfig.for_model(**config.text_encoder)  # it knows an encoder's own names of its sizes
     weights = training.get("objective", {})
     return CARD.format(
         method=training.get("method", "untrained"),
@@ -45,10 +48,10 @@ def model_card(config: Any) -> str:
         weights=", ".join(f"{name} {value:g}" for name, value in weights.items()) or "-",
         image_encoder=config.image_encoder,
         image_size=config.image_size,
-        text_type=text.get("model_type", "encoder"),
+        text_type=text.model_type,
         text_pooling={"mean": "mean of the pieces", "first": "first token"}[config.text_pooling],
-        text_layers=text.get("num_hidden_layers", "?"),
-        text_width=text.get("hidden_size", "?"),
+        text_layers=text.num_hidden_layers,
+        text_width=text.hidden_size,
         word_limit=config.word_limit,
         projection_dim=config.projection_dim,
         local_dim=config.local_dim,

@@ -13,7 +13,7 @@ from sklearn.feature_extraction.text import CountVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from prdlib.data import DataError, load_studies, phantom
-from prdlib.data.phantom_findings import KINDS, ZONES, Finding
+from prdlib.data.phantom_findings import KINDS, SIDES, ZONES, Finding
 from prdlib.text import normalise
 
 
@@ -43,10 +43,8 @@ def test_numbers_of_findings(studies):
     assert (counts[2] + counts[3]) / len(studies) >= 0.60
 
 
-def test_two_findings_always_differ_in_an_attribute(studies):
-    for s in studies:
-        if len(s.findings) > 1 and not s.progression:
-            assert s.twin() is not None
+def test_most_studies_have_two_findings_that_differ_in_an_attribute(studies):
+    assert np.mean([s.twin() is not None for s in studies]) >= 0.60
 
 
 @pytest.mark.parametrize("attribute", ["side", "zone", "grade"])
@@ -131,7 +129,7 @@ def test_a_larger_grade_is_larger_on_the_film():
 def test_zones_are_above_each_other(studies):
     heights = {zone: [] for zone in ZONES}
     for s in studies[:400]:
-        for item in s.truth():
+        for item in s.truth(64):
             if item["zone"]:
                 heights[item["zone"]].append((item["box"][1] + item["box"][3]) / 2)
     assert max(heights["upper"]) < min(heights["lower"])
@@ -148,16 +146,42 @@ def test_the_normal_film_reads_as_a_chest():
     assert films[36:42, 40:46].mean() > films[36:42, 18:24].mean() + 15
 
 
-def test_boxes_hold_the_masks(studies):
+@pytest.mark.parametrize("size", [64, 96, 224])
+def test_boxes_are_those_of_the_masks_at_the_films_size(studies, size):
     for s in studies[:60]:
-        for item, mask in zip(s.truth(), s.masks(64), strict=True):
-            x0, y0, x1, y1 = (round(v * 64) for v in item["box"])
-            assert mask.sum() == mask[y0:y1, x0:x1].sum() > 0
+        for item, mask in zip(s.truth(size), s.masks(size), strict=True):
+            x0, y0, x1, y1 = (round(v * size) for v in item["box"])
+            inside = mask[y0:y1, x0:x1]
+            assert mask.sum() == inside.sum() > 0
+            assert all(edge.any() for edge in (inside[0], inside[-1], inside[:, 0], inside[:, -1]))
+
+
+@pytest.mark.parametrize(("attribute", "values"), [("side", SIDES), ("zone", ZONES), ("grade", (0, 1, 2))])
+def test_no_prior_gives_another_side_zone_or_grade_away(studies, attribute, values):
+    """One finding of a study gets another value and the report is written anew; a classifier of words and word pairs, trained on
+    other studies, cannot tell which of the two reports is the study's."""
+    rng, pairs = np.random.default_rng(0), []
+    for s in studies:
+        able = [i for i, f in enumerate(s.findings) if getattr(f, attribute) not in ("", -1)]
+        if not able or s.progression:
+            continue
+        i, findings = int(rng.choice(able)), list(s.findings)
+        others = [v for v in values if v != getattr(findings[i], attribute)]
+        findings[i] = replace(findings[i], **{attribute: others[int(rng.integers(len(others)))]})
+        pairs.append((s.report, replace(s, findings=tuple(findings)).report))
+    features = CountVectorizer(ngram_range=(1, 2), min_df=3, binary=True).fit_transform(
+        [t for pair in pairs for t in pair]
+    )
+    truth, half = np.tile([1, 0], len(pairs)), len(pairs) // 2 * 2
+    model = LogisticRegression(C=0.3, max_iter=300).fit(features[:half], truth[:half])
+    margin = model.decision_function(features[half:]).reshape(-1, 2)
+    right = (margin[:, 0] > margin[:, 1]).mean() + 0.5 * (margin[:, 0] == margin[:, 1]).mean()
+    assert abs(right - 0.5) < 3 * 0.5 / np.sqrt(len(margin)), (right, len(margin))
 
 
 def test_left_is_on_the_right_of_the_image(studies):
     for s in studies[:400]:
-        for item in s.truth():
+        for item in s.truth(64):
             if item["side"] and item["name"] != "Support Devices":
                 centre = (item["box"][0] + item["box"][2]) / 2
                 assert (centre > 0.5) == (item["side"] == "left")
@@ -216,7 +240,7 @@ def test_any_study_is_sound(seed, index):
     assert s == phantom.study(seed, index)
     assert 0 <= len(s.findings) <= 3
     assert len({f.name for f in s.findings}) == len(s.findings)
-    for item in s.truth():
+    for item in s.truth(64):
         x0, y0, x1, y1 = item["box"]
         assert 0 <= x0 < x1 <= 1
         assert 0 <= y0 < y1 <= 1

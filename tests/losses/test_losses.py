@@ -109,6 +109,18 @@ def test_discrimination_equals_double_loop_with_masked_copies():
     assert_same(value, naive_discrimination(images, reports, scale, valid), [images, reports, scale])
 
 
+def test_a_copy_that_is_left_out_sends_no_gradient_even_when_it_is_nan():
+    images, reports = random(3, 4, seed=1, unit=True), random(3, 3, 4, seed=2, unit=True)
+    broken = reports.detach().clone()
+    broken[1, 2] = math.nan
+    broken.requires_grad_()
+    valid = torch.ones(3, 3, dtype=torch.bool)
+    valid[1, 2] = False
+    losses.perturbed_report_discrimination(images, broken, 10.0, valid).backward()
+    assert images.grad.isfinite().all()
+    assert broken.grad[1, 2].abs().sum() == 0
+
+
 def test_discrimination_without_any_valid_copy_is_zero_with_zero_gradient():
     images, reports = random(3, 4, seed=1), random(3, 3, 4, seed=2)
     valid = torch.tensor([[True, False, False]] * 3)

@@ -8,10 +8,11 @@ import pytest
 import torch
 from huggingface_hub.errors import LocalEntryNotFoundError
 from torchvision.models import resnet50
-from transformers import BertConfig, BertModel, RobertaConfig
+from transformers import BertConfig, BertModel, DistilBertConfig, RobertaConfig
 
 from prdlib.config import load_profile
-from prdlib.models import PRDModel, WeightsError, build_model, published
+from prdlib.models import PRDConfig, PRDModel, WeightsError, build_model, published
+from prdlib.models.model_card import model_card
 from prdlib.models.text_encoder import ProjectionHead, load_text_weights, max_pieces, read_text_config, read_tokenizer
 
 CXR_BERT = "microsoft/BiomedVLP-CXR-BERT-specialized"
@@ -168,3 +169,9 @@ def test_published_tokenizer_splits_words_as_bert(tmp_path):
 def test_positions_that_padding_takes_are_not_counted():
     assert max_pieces(BertConfig(max_position_embeddings=20)) == 20
     assert max_pieces(RobertaConfig(max_position_embeddings=514, pad_token_id=1)) == 512
+
+
+def test_the_card_knows_an_encoders_own_names_of_its_sizes():
+    """DistilBERT keeps n_layers and dim."""
+    text = DistilBertConfig(vocab_size=60, dim=48, n_layers=3, n_heads=2, hidden_dim=64).to_dict()
+    assert "distilbert, 3 layers of width 48" in model_card(PRDConfig(text_encoder=text))
