@@ -17,7 +17,8 @@ from prdlib.__main__ import main
 from prdlib.config import ConfigError, load_profile
 from prdlib.manifest import RunError, alive, continue_command, identity, lock, read_manifest, write_manifest
 from prdlib.models import WeightsError
-from prdlib.runs import NAMES, input_hash, plan, run_pipeline, status_table
+from prdlib.plan import input_hash, plan
+from prdlib.runs import run_pipeline, status_table
 
 PARAMETERS = 'profile: str = "quick"\nsettings: dict = {}\nrun_dir: str = ""\ndata: str = ""\n'
 EXTRA = {
@@ -25,6 +26,7 @@ EXTRA = {
     "04_attention": 'method: str = ""\nseed: int = 0\n',
     "05_downstream": "seed: int = 0\n",
 }
+NAMES = ("01_data", "02_pretraining", "03_ablations", "04_attention", "05_downstream")
 SETTINGS = {"methods": ["clip", "prd"], "step_timeout": 60}
 WRITE = "from pathlib import Path\nfolder = Path(run_dir) / 'metrics'\nfolder.mkdir(exist_ok=True)\n"
 

@@ -175,14 +175,14 @@ def _is_text(value: Any) -> bool:
 
 
 def load_studies(name: str, **options: Any) -> Studies:
-    """The studies of a collection by the name of its reader: 'phantom' or 'openi'.
+    """The studies of a collection by the name of its reader: 'phantom', 'openi' or 'own_csv'.
 
-    Options are those of ``phantom.load`` and ``openi.load``. Raises DataError, one sentence, for what a user can mend: an unknown
+    Options are those of the reader's ``load``. Raises DataError, one sentence, for what a user can mend: an unknown
     collection or option, a missing folder, and what the readers say.
     """
-    from prdlib.data import openi, phantom
+    from prdlib.data import openi, own_csv, phantom
 
-    readers = {"phantom": phantom.load, "openi": openi.load}
+    readers = {"phantom": phantom.load, "openi": openi.load, "own_csv": own_csv.load}
     if name not in readers:
         raise DataError(f"Unknown collection {name!r}: choose one of {', '.join(readers)}.")
     known = inspect.signature(readers[name]).parameters

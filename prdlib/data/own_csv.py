@@ -1,0 +1,56 @@
+"""Your own collection from one CSV file: a row per image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from prdlib.data.groups import report_groups
+from prdlib.data.studies import LABEL_PREFIX, DataError, Studies, split_of, usable_rows
+from prdlib.images import read_grey
+
+
+def load(file: str, title: str = "own data") -> Studies:
+    """The studies of ``file``.
+
+    Columns: study_id, patient_id, image (a path, relative ones below the file's folder), report; as you like view, split
+    ('train', 'validation', 'test'; without it, by a hash of the patient's id) and label:<finding> (1, 0, -1 or empty). Rows
+    without an id, an image or words in the report are left out and listed. title: of the collection, in tables and cards.
+    Raises DataError for a missing or unreadable file, a missing column, and what :class:`Studies` refuses.
+    """
+    path = Path(file).expanduser()
+    if not path.is_file():
+        raise DataError(f"No table at {str(file)!r}: give the CSV file with a row per image.")
+    try:
+        table = pd.read_csv(path, dtype=str)
+    except (ValueError, UnicodeDecodeError) as error:
+        raise DataError(
+            f"{path.name} cannot be read as CSV ({str(error).splitlines()[0]}): save it as UTF-8."
+        ) from error
+    labels = [column for column in table if column.startswith(LABEL_PREFIX)]
+    for column in labels:
+        numbers = pd.to_numeric(table[column], errors="coerce")
+        wrong = table[column].notna() & numbers.isna()
+        if wrong.any():
+            row = int(np.flatnonzero(wrong)[0])
+            raise DataError(
+                f"{path.name}, row {row}: {column} is {table[column].iloc[row]!r}: write 1, 0, -1 or nothing."
+            )
+        table[column] = numbers
+    table, dropped = usable_rows(table)
+    table["image"] = [str(path.parent / image) for image in table["image"]]
+    table["view"] = table["view"].fillna("unknown") if "view" in table else "unknown"
+    if "split" not in table:
+        table["split"] = table["patient_id"].map(split_of)
+    table["report_group"] = report_groups(table["report"]) if len(table) else []
+    table["source"], table["findings"] = title, [[] for _ in range(len(table))]
+
+    def read_image(row: Mapping[str, Any]) -> np.ndarray:
+        """uint8 [H, W]."""
+        return read_grey(row["image"])
+
+    return Studies(table, dropped, title, {"file": path.name}, read_image)
