@@ -56,7 +56,8 @@ def swap_zone(report: TaggedReport, rng: np.random.Generator) -> Operations | No
     if any(m.zone and not m.finding.zoned for m in mentions(report)):  # 'bibasilar infiltrates, bibasilar edema'
         return None
     _, side, zone = chosen
-    group = [m for m, s, z in found if z == zone and (s == side or not s or not side)]
+    both = any(z == zone and not s for _, s, z in found)  # 'bibasilar', beside 'right base' and 'left base'
+    group = [m for m, s, z in found if z == zone and (both or s == side)]
     target = {"low": "high", "high": "low"}.get(zone) or str(pick(("high", "low"), rng))
     elsewhere = {m.finding.name for m, s, z in found if z == target and (s == side or not s or not side)}
     if elsewhere & {m.finding.name for m in group} or any(anchored & set(sentence_words(report, m)) for m in group):

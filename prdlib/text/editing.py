@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 
 from prdlib.text.perturbation import Operations, rebuild
-from prdlib.text.statements import Finding, Mention, is_zone, mentions, rules, sentences
+from prdlib.text.statements import Finding, Mention, find_phrase, is_zone, mentions, rules, sentences
 from prdlib.text.tagging import TaggedReport
 
 STATED = ("affirmed", "uncertain")
@@ -183,13 +183,15 @@ def run_on(report: TaggedReport, order: Sequence[range]) -> bool:
     parts = sentences(report)
     together = set(pairwise(parts))
     return any(
-        pair not in together and _denies(report, pair[0]) and not stands_alone(report, pair[1])
+        pair not in together and denies(report, pair[0]) and not stands_alone(report, pair[1])
         for pair in pairwise(order)
     )
 
 
-def _denies(report: TaggedReport, part: range) -> bool:
-    return bool(set(rules().raw["running_on"]) & set(report.words[part.start : part.stop]))
+def denies(report: TaggedReport, part: range) -> bool:
+    """Whether a sentence holds a word that could be read over its end: 'no', 'without', 'versus', 'due'."""
+    clear_of = find_phrase(report.words, ("clear", "of"), part.start, part.stop) >= 0
+    return clear_of or bool(set(rules().raw["running_on"]) & set(report.words[part.start : part.stop]))
 
 
 def stands_alone(report: TaggedReport, part: range) -> bool:

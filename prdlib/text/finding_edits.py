@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -11,6 +12,7 @@ from prdlib.text.editing import (
     article_of,
     by_finding,
     cut_off,
+    denies,
     details,
     fits,
     leaned_on,
@@ -37,7 +39,7 @@ def replace_finding(report: TaggedReport, rng: np.random.Generator) -> Operation
     for name in names:
         group = groups[name]
         again = set(known.raw["also"].get(name, ())) & set(report.words)
-        if again or leaned_on(report, group) or any(explained(report, m) for m in group):
+        if again or leaned_on(report, group) or any(explained(report, m, in_lists=True) for m in group):
             continue
         said = details(report.words, group)
         for candidate in known.raw["confusable"][name]:
@@ -55,12 +57,22 @@ def replace_finding(report: TaggedReport, rng: np.random.Generator) -> Operation
     return None
 
 
-def explained(report: TaggedReport, m: Mention) -> bool:
-    """Whether the sentence says what the finding is, or what it is a sign of: 'opacity consistent with a nipple shadow'."""
+def explained(report: TaggedReport, m: Mention, in_lists: bool = False) -> bool:
+    """Whether the sentence says what the finding is, or what it is a sign of: 'opacity consistent with a nipple shadow'; or
+    names other findings (``in_lists``: otherwise than in a plain list, 'a x, b y and c z')."""
     raw, part = rules().raw, sentences(report)[m.sentence]
     behind, before = set(report.words[m.end : part.stop]), set(report.words[part.start : m.start])
-    others = [x for x in mentions(report) if x.sentence == m.sentence and x is not m]
+    inside = [x for x in mentions(report) if x.sentence == m.sentence]
+    if in_lists and len(inside) > 1 and _is_list(report, inside):
+        return bool({*raw["linking"], "or", "which", "suggest"} & (behind | before))
+    others = len(inside) > 1
     return bool({*raw["linking"], "or", "and", "which", "suggest"} & behind or set(raw["linking"]) & before or others)
+
+
+def _is_list(report: TaggedReport, items: Sequence[Mention]) -> bool:
+    """Whether nothing but 'and' and articles stands between the mentions, and nothing behind them."""
+    between = {word for left, right in pairwise(items) for word in report.words[left.end : right.start]}
+    return between <= {"and", "a", "an"} and items[-1].end == sentences(report)[items[-1].sentence].stop
 
 
 def called_clear(report: TaggedReport, name: str) -> bool:
@@ -89,8 +101,9 @@ def _could_be(report: TaggedReport, group: Sequence[Mention], candidate: str) ->
         {"area", "areas", "findings", "infectious"} & set(words[max(0, m.start - 4) : m.head]) for m in group
     ):
         return False
-    if any(m.start and words[m.start - 1] == "and" for m in group):  # 'left base and perihilar infiltrate'
-        return False
+    ends = {m.end for m in mentions(report)}
+    if any(m.start and words[m.start - 1] == "and" and m.start - 1 not in ends for m in group):
+        return False  # 'left base and perihilar infiltrate'
     if candidate in ("nodule", "mass"):
         return not before & set(raw["not_round"]) and not {"clear", "unremarkable"} & set(words)
     if candidate not in raw["outside_the_lung"]:
@@ -108,7 +121,13 @@ def _tied(report: TaggedReport, m: Mention, new: Finding) -> bool:
     alone, a verb that disagrees, several lobes or an opacification for one nodule."""
     raw, words = rules().raw, report.words
     around = {*words[max(0, m.start - 1) : m.head], *words[m.head_end : m.end + 1]}
-    uncountable = not new.article and bool(m.grade) and m.start > 0 and words[m.start - 1] in ("a", "an")
+    uncountable = (
+        not new.article
+        and new.name not in raw["areas"]
+        and bool(m.grade)
+        and m.start > 0
+        and words[m.start - 1] in ("a", "an")
+    )
     disagrees = not m.plural and bool({"are", "were"} & set(words[m.head_end : m.head_end + 1]))
     round_one = new.name in ("nodule", "mass")
     spread = round_one and not m.plural and "lobes" in sentence_words(report, m)
@@ -120,7 +139,9 @@ def _tied(report: TaggedReport, m: Mention, new: Finding) -> bool:
     before = words[sentences(report)[m.sentence].start : m.start]
     bare = bool(new.article) and not m.plural and before[:2] == ("there", "is") and not _wants_article(words, m)
     bare = bare and before[-1] not in ("a", "an")
-    return bool(set(raw["its_own"]) & around) or uncountable or disagrees or spread or active or sign or bare
+    part = sentences(report)[m.sentence]
+    runs_on = m.sentence > 0 and denies(report, sentences(report)[m.sentence - 1]) and not stands_alone(report, part)
+    return bool(set(raw["its_own"]) & around) or any((uncountable, disagrees, spread, active, sign, bare, runs_on))
 
 
 def _forms(finding: Finding, plural: bool) -> tuple[tuple[str, ...], tuple[str, ...]] | None:
@@ -129,12 +150,14 @@ def _forms(finding: Finding, plural: bool) -> tuple[tuple[str, ...], tuple[str, 
 
 
 def _put_noun(draft: Draft, m: Mention, new: Finding, noun: tuple[str, ...]) -> None:
-    draft.replace(m.head, m.head_end, noun)
+    before = m.start - 1
+    has_article = before >= 0 and draft.report.words[before] in ("a", "an")
+    area = has_article and not m.plural and new.name in rules().raw["areas"]
+    draft.replace(m.head, m.head_end, ("area", "of", *noun) if area else noun)
     if new.name != "edema":  # 'pulmonary edema', but not 'pulmonary pneumonia'
         draft.delete(i for i in range(m.start, m.head) if draft.report.words[i] in rules().raw["only_of_edema"])
-    words, before = draft.report.words, m.start - 1
-    has_article = before >= 0 and words[before] in ("a", "an")
-    if has_article and not new.article:
+    words = draft.report.words
+    if has_article and not new.article and not area:
         draft.delete([before])
     if new.article and not m.plural and not has_article and _wants_article(words, m):
         draft.insert(m.start, [article_of(noun[0] if m.start == m.head else words[m.start])])
@@ -263,8 +286,9 @@ def _deny(report: TaggedReport, m: Mention, draft: Draft) -> bool:
     if "again" in opening or "redemonstrated" in ending:
         return False
     following = sentences(report)[m.sentence + 1 : m.sentence + 2]
-    if following and not stands_alone(report, following[0]):  # it would be read as denied, too
-        return False
+    opens = {report.words[part.start] for part in following}
+    if opens & set(known.raw["leaning_openings"]) or not all(stands_alone(report, part) for part in following):
+        return False  # it would be read as denied, too
     first = m.start - article
     after = next((i for i in range(m.head_end, m.end) if words[i] not in known.words["verbs"]), m.end)
     draft.delete([*range(first, m.head), *range(after, m.end)])

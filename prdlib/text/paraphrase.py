@@ -2,42 +2,54 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from prdlib.text.editing import Draft, course_alone, cut_off, has_verb, run_on, stands_alone
+from prdlib.text.editing import Draft, course_alone, cut_off, has_verb, stands_alone
 from prdlib.text.perturbation import Operations, Perturbation
 from prdlib.text.statements import find_phrase, mentions, rules, sentences
 from prdlib.text.tagging import TaggedReport
 
-DRAWS = 10  # orders of sentences that are tried
-
 
 def _sentence_order(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
-    """Sentences change places; not where one points back to another ('this', 'these', 'it') or they are numbered."""
-    parts, words, raw = sentences(report), report.words, rules().raw
+    """Sentences change places; not where one points back to another ('this', 'these', 'it') or they are numbered.
+
+    Full stops are not shown, so a sentence that needs its neighbour to be read rightly moves with it (:func:`_blocks`).
+    """
+    parts, words, raw = list(sentences(report)), report.words, rules().raw
     if len(parts) < 2 or "otherwise" in words or any(_leans(report, part, raw) for part in parts):
         return None
     polarities = [{m.finding.name for m in mentions(report) if m.polarity == p} for p in ("affirmed", "denied")]
     if polarities[0] & polarities[1]:  # 'a basal infiltrate ... no infiltrates' elsewhere
         return None
-    if report.n_words > len(words):  # the last sentence was cut off: it stays the last
-        parts, last = parts[:-1], list(parts[-1])
-    else:
-        last = []
-    first: list[int] = []
-    if set(raw["examinations"]) & set(words[parts[0].start : parts[0].stop]):  # what was examined is said first
-        first, parts = list(parts[0]), parts[1:]
-    if len(parts) < 2:
+    cut = report.n_words > len(words)  # then the last sentence was cut off and stays the last
+    last = parts[len(parts) - cut :]
+    blocks = _blocks(report, parts[: len(parts) - cut])
+    first = []
+    while blocks and (not stands_alone(report, blocks[0][0]) or _examined(report, blocks[0])):
+        first += blocks.pop(0)
+    if len(blocks) < 2 or (last and _breaks_off(report, blocks[-1][-1])):
         return None
-    for _ in range(DRAWS):
-        order = [parts[k] for k in rng.permutation(len(parts))]
-        ends = [range(last[0], last[-1] + 1)] if last else []
-        starts = [range(first[0], first[-1] + 1)] if first else []
-        if not run_on(report, [*starts, *order, *ends]):
-            return first + [i for part in order for i in part] + last
-    return None
+    moved = [part for k in rng.permutation(len(blocks)) for part in blocks[k]]
+    return [i for part in (*first, *moved, *last) for i in part]
+
+
+def _blocks(report: TaggedReport, parts: Sequence[range]) -> list[list[range]]:
+    """Sentences that stay together: one without a verb with what stands before it, one that breaks off with what follows."""
+    blocks: list[list[range]] = []
+    for part in parts:
+        if blocks and (not stands_alone(report, part) or _breaks_off(report, blocks[-1][-1])):
+            blocks[-1].append(part)
+        else:
+            blocks.append([part])
+    return blocks
+
+
+def _examined(report: TaggedReport, block: Sequence[range]) -> bool:
+    """Whether it says what was examined, which is said first."""
+    return bool(set(rules().raw["examinations"]) & {report.words[i] for part in block for i in part})
 
 
 def _leans(report: TaggedReport, part: range, raw: dict[str, Any]) -> bool:
@@ -58,16 +70,15 @@ def _leans(report: TaggedReport, part: range, raw: dict[str, Any]) -> bool:
     named = words[0] == "the" and any(m.start == part.start + 1 for m in mentions(report))  # 'the opacity' came before
     return bool(
         heading or course_alone(report, part) or points or subject or known or words[0] in raw["leaning_openings"]
-        or named or _breaks_off(report, part)
+        or named
     )  # fmt: skip
 
 
 def _breaks_off(report: TaggedReport, part: range) -> bool:
-    """Whether a sentence is one word, or has no verb and ends in a word that waits for another: 'calcified aortic'."""
-    last, raw = part[-1], rules().raw
-    waits = report.tags[last].startswith(("JJ", "IN", "DT", "TO", "CC")) or report.words[last] in raw["waiting"]
-    waits = waits and report.words[last] not in raw["normal_words"]
-    return len(part) == 1 or (waits and not has_verb(report, part))
+    """Whether a sentence is one word, or ends in one that waits for another: 'stable from', 'calcified aortic'."""
+    word, tag = report.words[part[-1]], report.tags[part[-1]]
+    bare = tag.startswith("JJ") and word not in rules().raw["normal_words"] and not has_verb(report, part)
+    return len(part) == 1 or tag.startswith(("IN", "DT", "TO", "CC")) or word in rules().raw["waiting"] or bare
 
 
 def _synonyms(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
@@ -117,9 +128,9 @@ def _voice(report: TaggedReport, rng: np.random.Generator) -> Operations | None:
         if {"evidence", "greater"} & set(text) or words[part.stop :] == ("there",):  # 'x is seen there'
             continue
         there = text[:2] in (("there", "is"), ("there", "are"))
-        following = sentences(report)[number + 1 : number + 2]
-        if not there and m.polarity == "denied" and following and not stands_alone(report, following[0]):
-            continue  # 'no x is seen' holds off what 'there is no x' would take in
+        around = [p for k, p in enumerate(sentences(report)) if abs(k - number) == 1]
+        if not all(stands_alone(report, p) for p in around):
+            continue  # 'there is' and 'is seen' hold apart what would run together without them
         if there and m.polarity == "affirmed" and text[2] not in ("a", "an", "the") and _after_denial(report, number):
             continue
         if there and m.end == part.stop and text[2] != "again":
