@@ -253,6 +253,7 @@ def method_scores(table: pd.DataFrame) -> Figure:
         axis.set_yticks(range(len(methods)), [METHOD_NAMES[m] for m in methods], fontsize=8)
         axis.set_ylim(len(methods) - 0.5, -0.5)
         axis.set_title(fill(metric, 34), fontsize=9)
+        axis.xaxis.set_major_locator(MaxNLocator(nbins=5))
         axis.tick_params(axis="x", labelsize=8)
         axis.grid(axis="x", color="#DDDDDD", lw=0.6)
     for axis in axes.flat[len(metrics) :]:
@@ -273,7 +274,7 @@ def word_maps(
     figure, axes = _grid(1, len(words) + 1, 1.9, 2.5)
     low, top = float(maps.min()), float(maps.max())
     _draw(axes[0, 0], image, boxes)
-    axes[0, 0].set_title(title or "image, true box", fontsize=8)
+    axes[0, 0].set_title(title or ("image, true box" if len(boxes) else "image"), fontsize=8)
     for i, (axis, values, word) in enumerate(zip(axes[0, 1:], maps, words, strict=True)):
         _draw(axis, image, boxes[i : i + 1])
         shown = axis.imshow(values, cmap="viridis", vmin=low, vmax=top, alpha=0.5, extent=(0, 1, 1, 0))
@@ -297,7 +298,7 @@ def attribution_maps(
     maps of one method can be compared."""
     figure, axes = _grid(1, len(maps) + 1, 2.1, 2.35)
     _draw(axes[0, 0], image, boxes)
-    axes[0, 0].set_title(title or "image, true boxes", fontsize=8)
+    axes[0, 0].set_title(title or ("image, true boxes" if len(boxes) else "image"), fontsize=8)
     for axis, (name, values) in zip(axes[0, 1:], maps.items(), strict=True):
         _draw(axis, image, boxes)
         top = max(float(np.abs(v).max()) for v in (maps.values() if one_scale else [values])) or 1.0

@@ -99,10 +99,11 @@ def side_by_side(
 ) -> pd.DataFrame:
     """A long table with one column per value of ``columns``: the methods in their order, then others; rows as in ``table``.
 
-    index: the columns that name a row. cell: row of ``table`` -> text; None: 'value [low, high]'. A missing cell is empty.
+    index: the columns that name a row. cell: row of ``table`` -> text; None: 'value [low, high]'. A missing cell is empty,
+    and a table without rows says so.
     """
     if table.empty:
-        return table
+        return pd.DataFrame({"": ["nothing to show: these data have no such rows"]})
     texts = [(cell or _share)(row) for row in table.itertuples()]
     wide = table.round(3).assign(text=texts).set_index([*index, columns])["text"].unstack(columns, sort=False)
     order = [m for m in METHODS if m in wide] + [name for name in wide if name not in METHODS]
