@@ -6,20 +6,16 @@ For image n and report m, with regions g_r [R, D] and words t_w [W, D]:
     alpha    = softmax over r of tau1 A[r, w] c_w     = sum_r alpha[r, w] g_r
     sim(n,m) = tau3 log sum_w exp(tau2 cos(t_w, c_w))
 
-The context vectors c_w are never built for all pairs: <c_w, t_w> = sum_r alpha[r, w] S[r, w] and
-|c_w|^2 = alpha_w^T G alpha_w with the Gram matrix G = g g^T of an image's regions.
+The similarity of all pairs is computed in :mod:`prdlib.losses.local_pairs`, without the context vectors.
 """
 
 from __future__ import annotations
-
-import math
 
 import torch
 from torch import Tensor
 
 from prdlib.losses.contrastive import symmetric_cross_entropy
-
-EPSILON = 1e-8
+from prdlib.losses.local_pairs import pair_similarity
 
 
 def local_attentive_contrastive(
@@ -68,21 +64,13 @@ def local_similarity(
     """
     if aggregation not in ("sum", "mean"):
         raise ValueError(f"aggregation must be 'sum' or 'mean', not {aggregation!r}")
-    _check(word_embeds, word_mask)
+    counts = _word_counts(word_embeds, word_mask)
     regions, words = _at_least_float32(region_embeds), _at_least_float32(word_embeds)
-    gram = regions @ regions.transpose(1, 2)
-    columns = []
-    for report, mask in zip(words, word_mask, strict=True):
-        valid = report[mask]
-        scores, alpha = _attention(regions, valid, attention_temperature)  # [N, R, W] both
-        inner = (alpha * scores).sum(dim=1)
-        context_norm = ((gram @ alpha) * alpha).sum(dim=1).clamp(min=0).add(EPSILON**2).sqrt()
-        cosine = inner / (context_norm * valid.norm(dim=1)).clamp(min=EPSILON)
-        total = torch.logsumexp(word_temperature * cosine, dim=1)
-        if aggregation == "mean":
-            total = total - math.log(len(valid))
-        columns.append(similarity_temperature * total)
-    return torch.stack(columns, dim=1)
+    temperatures = (attention_temperature, word_temperature, similarity_temperature)
+    similarity = pair_similarity(regions, words[word_mask], counts, temperatures)
+    if aggregation == "mean":
+        similarity = similarity - similarity_temperature * similarity.new_tensor(counts).log()
+    return similarity
 
 
 def local_attention(
@@ -105,6 +93,12 @@ def local_attention(
 def _attention(regions: Tensor, words: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
     scores = regions @ words.T
     return scores, torch.softmax(temperature * torch.softmax(scores, dim=2), dim=1)
+
+
+def _word_counts(word_embeds: Tensor, word_mask: Tensor) -> list[int]:
+    """Valid words of each report."""
+    _check(word_embeds, word_mask)
+    return word_mask.sum(dim=1).tolist()
 
 
 def _check(word_embeds: Tensor, word_mask: Tensor) -> None:

@@ -7,6 +7,7 @@ import torch
 from torch.nn.functional import normalize
 
 from prdlib import losses
+from prdlib.losses.local_pairs import pair_similarity
 
 
 def random(*shape, seed=0, unit=False):
@@ -203,3 +204,37 @@ def test_the_four_methods_are_weights_of_one_objective():
         )
         torch.testing.assert_close(parts["loss"], itc + T * prd + L * local)
         assert ("discrimination" in parts, "local" in parts) == (T > 0, L > 0)
+
+
+@pytest.mark.parametrize("keep", [0, 1 << 30])
+@pytest.mark.parametrize("chunk", [1, 4 * 6 * 8 * 9, 1 << 30])
+def test_local_similarity_is_the_same_in_chunks_kept_or_computed_again(chunk, keep):
+    """One report at a time, some, all; S kept for the backward pass or not: the double loop's values and gradients."""
+    regions, words = random(4, 6, 5, seed=1), random(17, 5, seed=2)
+    counts = [3, 1, 7, 2, 4]
+    value = pair_similarity(regions, words, counts, (4.0, 5.0, 10.0), chunk, keep)
+    texts = words.split(counts)
+    expected = torch.stack([torch.stack([naive_similarity(g, t, 4.0, 5.0, 10.0) for t in texts]) for g in regions])
+    weights = torch.arange(20, dtype=torch.float64).view(4, 5)
+    assert_same((value * weights).sum(), (expected * weights).sum(), [regions, words])
+
+
+def test_local_similarity_passes_gradcheck():
+    regions, words = random(2, 3, 4, seed=1), random(5, 4, seed=2)
+    assert torch.autograd.gradcheck(lambda g, t: pair_similarity(g, t, [2, 3], (4.0, 5.0, 10.0)), [regions, words])
+
+
+def test_local_similarity_keeps_little_for_the_backward_pass_of_a_large_batch():
+    """Without what the batch could keep, memory that autograd holds does not grow with images x words."""
+    saved = []
+    regions, words = random(16, 9, 8, seed=1), random(160, 8, seed=2)
+    with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.numel()) or t, lambda t: t):
+        pair_similarity(regions, words, [10] * 16, (4.0, 5.0, 10.0), keep_bytes=0)
+    assert sum(saved) < 16 * 9 * 160  # of S alone
+
+
+def test_a_region_of_zeros_and_a_word_of_zeros_have_finite_gradients():
+    regions, words = torch.zeros(2, 3, 4, requires_grad=True), torch.zeros(5, 4, requires_grad=True)
+    pair_similarity(regions, words, [2, 3], (4.0, 5.0, 10.0)).sum().backward()
+    assert regions.grad.isfinite().all()
+    assert words.grad.isfinite().all()
