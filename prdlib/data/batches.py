@@ -124,9 +124,14 @@ class Collate:
             [generator(self.seed, item["epoch"], item["study_id"], "augment").uniform(-1, 1, 6) for item in items]
         ).astype(np.float32)
         angle, zoom = 0.10 * draws[:, 0], 1 - 0.08 * draws[:, 1]
-        cos, sin = zoom * np.cos(angle), zoom * np.sin(angle)
-        theta = np.stack([cos, -sin, 0.08 * draws[:, 2], sin, cos, 0.08 * draws[:, 3]], axis=1).reshape(-1, 2, 3)
-        grid = torch.nn.functional.affine_grid(torch.from_numpy(theta), list(pixels.shape), align_corners=False)
+        cos, sin, right, down = (
+            torch.from_numpy(v)[:, None, None]
+            for v in (zoom * np.cos(angle), zoom * np.sin(angle), 0.08 * draws[:, 2], 0.08 * draws[:, 3])
+        )
+        side = pixels.shape[-1]
+        place = (torch.arange(side) + 0.5) * (2 / side) - 1  # centres of pixels, from -1 to 1
+        x, y = place[None, None, :], place[None, :, None]
+        grid = torch.stack([cos * x - sin * y + right, sin * x + cos * y + down], dim=-1)
         moved = torch.nn.functional.grid_sample(pixels, grid, align_corners=False)
         contrast, offset = (torch.from_numpy(draws[:, i, None, None, None]) for i in (4, 5))
         return ((moved - 0.5) * (1 + 0.2 * contrast) + 0.5 + 0.08 * offset).clamp(0, 1)

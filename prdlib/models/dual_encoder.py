@@ -208,7 +208,7 @@ class PRDModel(PreTrainedModel):
         states = None
         if words:
             layers = output.hidden_states[1:][-LAST_LAYERS:]
-            states = torch.stack(layers).sum(dim=0)
+            states = sum(layers[1:], layers[0])
         if self.config.text_pooling == "first":
             return output.last_hidden_state[:, 0], states
         mask = tokens["attention_mask"][..., None].float()

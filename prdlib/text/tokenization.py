@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from itertools import accumulate, chain
 from pathlib import Path
 
+import numpy as np
 import torch
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
@@ -74,26 +77,27 @@ class WordTokenizer:
 
     def encode(self, words: Sequence[str]) -> tuple[list[int], list[int]]:
         """(input ids, word ids) of a report; the word id is the position of the word, -1 for special tokens."""
-        ids, word_ids = list(self._start), [-1] * len(self._start)
-        for position, word in enumerate(words):
-            pieces = self.pieces(word)
-            if len(ids) + len(pieces) + len(self._end) > self.max_length:
-                break
-            ids += pieces
-            word_ids += [position] * len(pieces)
-        return ids + self._end, word_ids + [-1] * len(self._end)
+        pieces = [self.pieces(word) for word in words]
+        room = self.max_length - len(self._start) - len(self._end)
+        ends = list(accumulate(map(len, pieces)))
+        pieces = pieces[: bisect_right(ends, room)]
+        word_ids = [position for position, part in enumerate(pieces) for _ in part]
+        return (
+            [*self._start, *chain.from_iterable(pieces), *self._end],
+            [*[-1] * len(self._start), *word_ids, *[-1] * len(self._end)],
+        )
 
     def pad(self, encoded: Sequence[tuple[Sequence[int], Sequence[int]]]) -> dict[str, torch.Tensor]:
         """input_ids, attention_mask, word_ids as int64 tensors [N, L], padded to the longest (word id -1)."""
-        length = max(len(ids) for ids, _ in encoded)
-        input_ids = torch.full((len(encoded), length), self.pad_id)
-        word_ids = torch.full((len(encoded), length), -1)
-        mask = torch.zeros(len(encoded), length, dtype=torch.long)
-        for row, (ids, words) in enumerate(encoded):
-            input_ids[row, : len(ids)] = torch.tensor(ids)
-            word_ids[row, : len(ids)] = torch.tensor(words)
-            mask[row, : len(ids)] = 1
-        return {"input_ids": input_ids, "attention_mask": mask, "word_ids": word_ids}
+        lengths = np.array([len(ids) for ids, _ in encoded])
+        mask = np.arange(lengths.max()) < lengths[:, None]
+        filled = {"input_ids": np.full(mask.shape, self.pad_id), "word_ids": np.full(mask.shape, -1)}
+        for name, rows in zip(filled, zip(*encoded, strict=True), strict=True):
+            filled[name][mask] = np.fromiter(chain.from_iterable(rows), np.int64, int(lengths.sum()))
+        return {
+            name: torch.from_numpy(values)
+            for name, values in {**filled, "attention_mask": mask.astype(np.int64)}.items()
+        }
 
     def save(self, folder: str | Path) -> None:
         """The underlying tokenizer's files, readable by ``AutoTokenizer.from_pretrained``."""
