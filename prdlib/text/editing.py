@@ -145,7 +145,7 @@ def course_alone(report: TaggedReport, part: range) -> bool:
 def removable(report: TaggedReport) -> list[str]:
     """Findings that are affirmed and that no other word of the report states or could stand for."""
     groups, raw = by_finding(report), rules().raw
-    if set(raw["gone"]) & set(report.words):
+    if {*raw["gone"], *raw["told_by"]} & set(report.words):
         return []
     names = []
     for name, group in groups.items():

@@ -97,6 +97,8 @@ def _could_be(report: TaggedReport, group: Sequence[Mention], candidate: str) ->
     unnamed = any(w in ("effusion", "effusions") and words[max(0, i - 1)] != "pleural" for i, w in enumerate(words))
     if candidate == "pericardial_effusion" and unnamed:  # 'no effusion' may mean this one
         return False
+    if set(raw["told_by"]) & set(words) or (candidate == "emphysema" and {"low", "hypoinflated"} & set(words)):
+        return False
     if "cystic" in before or any(
         {"area", "areas", "findings", "infectious"} & set(words[max(0, m.start - 4) : m.head]) for m in group
     ):
@@ -303,7 +305,7 @@ def affirm_finding(report: TaggedReport, rng: np.random.Generator) -> Operations
         n for n, group in groups.items()
         if len(group) == 1 and group[0].polarity == "denied" and not cut_off(report, group[0])
         and not overlapping(n) & set(groups) and not loose_end(report, group)
-        and not _clear_lungs(report, n) and not _normal_place(report, n) and "otherwise" not in report.words
+        and not _clear_lungs(report, n) and not _normal_place(report, n) and not {"otherwise", "specifically"} & set(report.words)
     ]  # fmt: skip
     rng.shuffle(names)
     for name in names:

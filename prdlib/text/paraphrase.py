@@ -30,7 +30,7 @@ def _sentence_order(report: TaggedReport, rng: np.random.Generator) -> Operation
     first = []
     while blocks and (not stands_alone(report, blocks[0][0]) or _examined(report, blocks[0])):
         first += blocks.pop(0)
-    if len(blocks) < 2 or (last and _breaks_off(report, blocks[-1][-1])):
+    if len(blocks) < 2 or _breaks_off(report, blocks[-1][-1]):
         return None
     moved = [part for k in rng.permutation(len(blocks)) for part in blocks[k]]
     return [i for part in (*first, *moved, *last) for i in part]
@@ -153,7 +153,7 @@ def _after_denial(report: TaggedReport, number: int) -> bool:
     """Whether the sentence before, its full stop not being shown, would take in one that opens with a noun."""
     before = sentences(report)[number - 1] if number else range(0)
     said = report.words[before.start : before.stop]
-    qualified = bool(said) and report.tags[before[-1]].startswith("JJ")
+    qualified = bool(said) and (report.tags[before[-1]].startswith("JJ") or _breaks_off(report, before))
     return qualified or bool({*rules().raw["running_on"], "well", "also"} & set(said))
 
 
