@@ -151,7 +151,7 @@ def _pretrain(options: argparse.Namespace) -> int:
 
 def _evaluate(options: argparse.Namespace) -> int:
     from prdlib.evaluation.adapters import PRDAdapter, load_model, reports_of
-    from prdlib.evaluation.benchmark_set import benchmark_header, benchmark_split, load_benchmark_set
+    from prdlib.evaluation.benchmark_set import benchmark_header, benchmark_split, load_benchmark_set, rules_hash
     from prdlib.notebook import open_run
     from prdlib.plots import save_figure
     from prdlib.structure_plots import gain_dumbbells, gain_heat_map
@@ -189,6 +189,10 @@ def _evaluate(options: argparse.Namespace) -> int:
     if number < frozen.of:
         whole = benchmark_header(options.benchmark)["hash"]
         print(f"\nbenchmark set {frozen.hash}, {number} of {frozen.of} studies of the set, file hash {whole}")
+        if frozen.rules != rules_hash():
+            print(
+                "its copies were drawn by other rules than today's, by which the constant and the text-only models learn"
+            )
     else:
         print(f"\nbenchmark set {frozen.hash}, {number} studies")
     return 0

@@ -19,6 +19,8 @@ import yaml
 from prdlib.repro import find_path, hash_collection, hash_json
 from prdlib.settings import ConfigError, build, merge, nearest, setting, undotted
 
+# Raise it when the same (seed, index) gives another film or report, so that no old file or run is taken for a new one.
+PHANTOM_VERSION = 3
 PROFILE_FOLDER = Path(__file__).parent / "profiles"
 METHODS: dict[str, dict[str, bool]] = {
     "clip": {"discrimination": False, "local": False},
@@ -203,6 +205,8 @@ class RunConfig:
         del settings["data"]["directory"], settings["training"]["report_to"], settings["training"]["workers"]
         if self.content:
             settings["data"]["content"] = self.content
+        if self.data.name == "phantom":
+            settings["data"]["version"] = PHANTOM_VERSION
         return settings
 
     @cached_property

@@ -59,8 +59,10 @@ def _build(cls: type, values: Any, prefix: str, keys: list[str]) -> Any:
     arguments = {}
     for key, value in values.items():
         if key not in known:
-            hint = nearest(str(key), known) if not prefix else ""
-            raise ConfigError(f"Unknown setting {prefix + str(key)!r}{hint or nearest(str(key), keys, prefix)}.")
+            tails = [name.rpartition(".")[2] for name in keys]
+            groups = known if not prefix and str(key) not in tails else ()
+            hint = nearest(str(key), groups) or nearest(str(key), keys, prefix)
+            raise ConfigError(f"Unknown setting {prefix + str(key)!r}{hint}.")
         hint = hints[key]
         if is_dataclass(hint):
             arguments[key] = _build(hint, value, f"{prefix}{key}.", keys)
@@ -115,7 +117,7 @@ def reference(cls: type) -> list[dict[str, Any]]:
             name = f"{top.name}.{part.name}" if parts else top.name
             meta = part.metadata
             default = list(part.default) if isinstance(part.default, tuple) else part.default
-            default = {} if top.name == "expected_seconds" else default
+            default = {} if top.default_factory is dict else default
             span = ", ".join(meta["choices"]) if meta.get("choices") else (
                 "" if meta.get("low") is None else f"{meta['low']} to {'' if meta.get('high') is None else meta['high']}".strip()
             )  # fmt: skip

@@ -348,7 +348,8 @@ class EpochLog(TrainerCallback):
         rows = [dict(entry) for entry in self.trainer.state.log_history if "finished_epoch" in entry]
         table = pd.DataFrame(rows).drop(columns=["epoch", "step"], errors="ignore")
         table = table.rename(columns={"finished_epoch": "epoch"}).astype({"epoch": int})
-        return table[[name for name in HISTORY if name in table]]  # a log that was read again has its keys sorted
+        known = [name for name in HISTORY if name in table]  # a log that was read again has its keys sorted
+        return table[[*known, *sorted(set(table) - set(known))]]
 
 
 def _arguments(config: RunConfig, seed: int, directory: Path, studies: int) -> TrainingArguments:

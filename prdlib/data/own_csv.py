@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from prdlib.data.groups import report_groups
-from prdlib.data.studies import LABEL_PREFIX, DataError, Studies, split_of, usable_rows
+from prdlib.data.studies import LABEL_PREFIX, LABEL_VALUES, SPLITS, DataError, Studies, split_of, usable_rows
 from prdlib.images import read_grey
 
 
@@ -26,21 +26,16 @@ def load(file: str, title: str = "own data") -> Studies:
     if not path.is_file():
         raise DataError(f"No table at {str(file)!r}: give the CSV file with a row per image.")
     try:
-        table = pd.read_csv(path, dtype=str)
+        table = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=[""])  # a patient may be called NA
     except (ValueError, UnicodeDecodeError) as error:
-        raise DataError(
-            f"{path.name} cannot be read as CSV ({str(error).splitlines()[0]}): save it as UTF-8."
-        ) from error
-    labels = [column for column in table if column.startswith(LABEL_PREFIX)]
-    for column in labels:
+        reason = str(error).splitlines()[0]
+        raise DataError(f"{path.name} cannot be read as CSV ({reason}): save it as UTF-8.") from error
+    for column in [column for column in table if column.startswith(LABEL_PREFIX)]:
         numbers = pd.to_numeric(table[column], errors="coerce")
-        wrong = table[column].notna() & numbers.isna()
-        if wrong.any():
-            row = int(np.flatnonzero(wrong)[0])
-            raise DataError(
-                f"{path.name}, row {row}: {column} is {table[column].iloc[row]!r}: write 1, 0, -1 or nothing."
-            )
+        _refuse(path, table[column], table[column].notna() & ~numbers.isin(LABEL_VALUES), "write 1, 0, -1 or nothing")
         table[column] = numbers
+    if "split" in table:
+        _refuse(path, table["split"], ~table["split"].isin(SPLITS), f"write one of {', '.join(SPLITS)}")
     table, dropped = usable_rows(table)
     table["image"] = [str(path.parent / image) for image in table["image"]]
     table["view"] = table["view"].fillna("unknown") if "view" in table else "unknown"
@@ -54,3 +49,10 @@ def load(file: str, title: str = "own data") -> Studies:
         return read_grey(row["image"])
 
     return Studies(table, dropped, title, {"file": path.name}, read_image)
+
+
+def _refuse(path: Path, column: pd.Series, wrong: pd.Series, rule: str) -> None:
+    """DataError for the first wrong cell, by its line in the file."""
+    if wrong.any():
+        row = int(np.flatnonzero(wrong)[0])
+        raise DataError(f"{path.name}, line {row + 2}: {column.name} is {column.iloc[row]!r}: {rule}.")

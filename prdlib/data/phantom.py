@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prdlib.config import PHANTOM_VERSION
 from prdlib.data import phantom_render
 from prdlib.data.groups import report_groups
 from prdlib.data.phantom_findings import KINDS, Finding, draw_findings, exchange, exchanges
@@ -27,10 +28,9 @@ from prdlib.repro import generator, write_atomic
 
 __all__ = ["PhantomStudy", "load", "masks", "render", "sentence_pairs", "study"]
 
-# Raise it when the same (seed, index) gives another film or report, so that no old file is taken for a new one.
-VERSION = 3
-FOLLOW_UP_SHARE = 0.55  # of odd indices whose study before has a finding that can change: about 15 % of all studies
-EXCHANGE_WEIGHT = {"side": 1, "grade": 1, "zone": 6}  # few studies have two zones to exchange
+VERSION = PHANTOM_VERSION
+FOLLOW_UP_SHARE = 0.55  # of odd indices whose study before has a finding that can change: about 17 % of all studies
+EXCHANGE_WEIGHT = {"side": 1, "grade": 1, "zone": 6}  # fewer studies have two zones to exchange
 PROGRESSION = {"improved": -1, "stable": 0, "worsened": 1}
 SCHEME = "phantom://"
 SIZES = (32, 1024)
@@ -102,8 +102,9 @@ class PhantomStudy:
 
     def twin(self) -> PhantomStudy | None:
         """The counterfactual twin: the same film and words, but two findings have exchanged one attribute. None when the
-        study has no two findings that could."""
+        study has no two findings that could. The grade that a follow-up compares stays: 'worsened' tells something of it."""
         options, rng = exchanges(self.findings), generator(self.seed, self.index, "twin")
+        options = [(name, i, j) for name, i, j in options if name != "grade" or self.compared not in (i, j)]
         if not options:
             return None
         names = sorted({name for name, _, _ in options})

@@ -30,6 +30,7 @@ from prdlib.repro import generator
 from prdlib.text import FAMILIES, ZERO_SHOT_KINDS
 
 CONTROLS = ("mean image", "mean image inverted", "other image", "constant", "constant inverted")
+SEVERAL_KINDS = {"5 options": ZERO_SHOT_KINDS, "10 options": FAMILIES["word_order"]}  # tests of more than one edit
 FEWEST = 20  # studies below which no interval is given
 Words = tuple[str, ...]
 
@@ -55,8 +56,7 @@ def plans_of(benchmark: BenchmarkSet) -> list[tuple[str, str, tuple[str, ...]]]:
     """(name, family, kinds) of the tests that the edits of a set allow: the paper's 5 options, all 9 word orders (10 options),
     then each edit against the original. Paraphrases are no tests, since their copies are true."""
     kinds = set(benchmark.kinds)
-    plans = [("5 options", "word_order", ZERO_SHOT_KINDS), ("10 options", "word_order", FAMILIES["word_order"])]
-    plans = [plan for plan in plans if set(plan[2]) <= kinds]
+    plans = [(name, "word_order", of) for name, of in SEVERAL_KINDS.items() if set(of) <= kinds]
     return plans + [(k, family, (k,)) for family in ("word_order", "clinical") for k in FAMILIES[family] if k in kinds]
 
 

@@ -11,12 +11,11 @@ import pandas as pd
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation.adapters import AdapterError, DualEncoder, reports_of
 from prdlib.evaluation.benchmark_set import BenchmarkSet, make_benchmark_set
-from prdlib.evaluation.image_gain import gain_differences, gain_table, plans_of, structure_benchmark
+from prdlib.evaluation.image_gain import SEVERAL_KINDS, gain_differences, gain_table, plans_of, structure_benchmark
 from prdlib.evaluation.paraphrases import paraphrase_outcomes, paraphrase_table
 from prdlib.evaluation.text_only import text_only_table
 from prdlib.evaluation.twins import make_twins, twin_outcomes, twin_table
 from prdlib.models import PRDConfig
-from prdlib.text import FAMILIES, ZERO_SHOT_KINDS
 
 LEARN_TEXT = 1500  # training reports that the text-only models learn from
 LEARN_CONSTANT = 600  # of them, those whose copies every model encodes to learn its blind constants
@@ -31,7 +30,7 @@ class StructureReport:
         split; ``noops``: of them, those where the edit applies but gave the original; ``learnt_from``: training studies behind
         the constant (below 8 there is none).
     families: seen and unseen edits apart. twins: scores of counterfactual twins (empty without a phantom).
-    paraphrases: see ``paraphrase_table``. differences: image gain minus the baseline's, paired, Holm-corrected.
+    paraphrases: see ``paraphrase_table``. differences: see ``gain_differences``: paired, Holm-corrected.
     outcomes: one row per model, seed, test and study. benchmark: the set of copies. cut: model -> texts of the set that are
         longer than its context and were cut (two that are cut to the same one tie, which is wrong).
     """
@@ -190,7 +189,7 @@ def seen_and_unseen(gains: pd.DataFrame) -> pd.DataFrame:
 
 def kinds_of_test(name: str) -> tuple[str, ...]:
     """The edits of a test by its name."""
-    return {"5 options": ZERO_SHOT_KINDS, "10 options": FAMILIES["word_order"]}.get(name, (name,))
+    return SEVERAL_KINDS.get(name, (name,))
 
 
 def failures(

@@ -85,14 +85,9 @@ def local_attention(
     regions, words = _at_least_float32(region_embeds), _at_least_float32(word_embeds)
     attention = words.new_zeros(*words.shape[:2], regions.shape[1])
     for n, mask in enumerate(word_mask):
-        _, alpha = _attention(regions[n : n + 1], words[n][mask], attention_temperature)
-        attention[n, mask] = alpha[0].T
+        over_words = torch.softmax(regions[n] @ words[n][mask].T, dim=1)
+        attention[n, mask] = torch.softmax(attention_temperature * over_words, dim=0).T
     return attention
-
-
-def _attention(regions: Tensor, words: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    scores = regions @ words.T
-    return scores, torch.softmax(temperature * torch.softmax(scores, dim=2), dim=1)
 
 
 def _word_counts(word_embeds: Tensor, word_mask: Tensor) -> list[int]:

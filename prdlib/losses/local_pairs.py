@@ -8,7 +8,8 @@ For all valid words of the reports, packed without padding [V, D], and all regio
 Neither the contexts c nor anything of size N x M x R x W x D is ever made. A chunk is a few whole reports: on a CPU its S is as
 large as the regions, which every chunk reads again, within ``CHUNK_BYTES`` (a small chunk stays in the cache); on a GPU the
 larger of the two. Where the whole batch needs no more than ``KEEP_BYTES``, S, A, alpha and G alpha are kept for the backward
-pass, otherwise each chunk is computed again there. So peak memory is the inputs', G's, and a constant.
+pass, otherwise each chunk is computed again there. So peak memory is the inputs', G's, a constant (or one long report), and a
+few arrays [V, N], R times smaller than S.
 
 Written by hand since autograd would keep several arrays of the size of S for each softmax, product and sum.
 """
@@ -133,7 +134,8 @@ def pair_similarity(
     if chunk_bytes is None:
         least, most = CHUNK_BYTES
         chunk_bytes = most if regions.is_cuda else min(most, max(least, regions.numel() * regions.element_size()))
-    return PairSimilarity.apply(regions, words, list(counts), temperatures, chunk_bytes, keep_bytes)
+    with torch.autocast(regions.device.type, enabled=False):  # its products stay in the type of the inputs
+        return PairSimilarity.apply(regions, words, list(counts), temperatures, chunk_bytes, keep_bytes)
 
 
 def _chunks(counts: Sequence[int], row_bytes: int, chunk_bytes: int) -> Iterator[tuple[range, slice]]:

@@ -99,9 +99,7 @@ def _could_be(report: TaggedReport, group: Sequence[Mention], candidate: str) ->
         return False
     if set(raw["told_by"]) & set(words) or (candidate == "emphysema" and {"low", "hypoinflated"} & set(words)):
         return False
-    if "cystic" in before or any(
-        {"area", "areas", "findings", "infectious"} & set(words[max(0, m.start - 4) : m.head]) for m in group
-    ):
+    if any({"area", "areas", "findings", "infectious"} & set(words[max(0, m.start - 4) : m.head]) for m in group):
         return False
     ends = {m.end for m in mentions(report)}
     if any(m.start and words[m.start - 1] == "and" and m.start - 1 not in ends for m in group):

@@ -30,6 +30,11 @@ def test_ids_stay_text_images_lie_beside_the_file_and_patients_stay_together(tmp
     assert studies.name == "own data"
 
 
+def test_a_patient_may_be_called_na(tmp_path):
+    studies = load_studies("own_csv", file=write(tmp_path, patient_id=["NA", "NA", "None", "3"]))
+    assert set(studies.table["patient_id"]) == {"NA", "None", "3"}
+
+
 def test_rows_without_words_are_listed_and_a_split_of_ones_own_is_kept(tmp_path):
     file = write(tmp_path, report=["Clear lungs.", None, "...", "Edema."], split=["train", "train", "test", "test"])
     studies = load_studies("own_csv", file=file, title="mine")
@@ -42,7 +47,9 @@ def test_rows_without_words_are_listed_and_a_split_of_ones_own_is_kept(tmp_path)
     ("changes", "message"),
     [
         ({"split": ["train", "test", "test", "test"]}, "more than one split"),
-        ({"label:Edema": ["yes", "no", "", ""]}, "mine.csv, row 0: label:Edema is 'yes'"),
+        ({"label:Edema": ["1", "yes", "", ""]}, "mine.csv, line 3: label:Edema is 'yes'"),
+        ({"label:Edema": [0, 0, 0, 2], "report": [None, "Clear.", "Clear.", "Clear."]}, "line 5: label:Edema is '2'"),
+        ({"split": ["train", "train", "tset", "test"]}, "line 4: split is 'tset'"),
         ({"report": [None] * 4}, "No usable study"),
         ({"study_id": ["1", "1", "2", "3"]}, "two reports"),
     ],

@@ -219,13 +219,26 @@ def test_local_similarity_is_the_same_in_chunks_kept_or_computed_again(chunk, ke
     assert_same((value * weights).sum(), (expected * weights).sum(), [regions, words])
 
 
+def test_the_local_loss_is_the_same_inside_autocast():
+    regions, words = random(3, 6, 5, seed=1).float().detach(), random(3, 4, 5, seed=2).float().detach()
+    values = []
+    for enabled in (False, True):
+        g, t = regions.clone().requires_grad_(), words.clone().requires_grad_()
+        with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
+            loss = losses.local_attentive_contrastive(g, t, torch.ones(3, 4, dtype=torch.bool))
+        loss.backward()
+        values.append((loss.detach(), g.grad, t.grad))
+    for plain, mixed in zip(*values, strict=True):
+        torch.testing.assert_close(plain, mixed)
+
+
 def test_local_similarity_passes_gradcheck():
     regions, words = random(2, 3, 4, seed=1), random(5, 4, seed=2)
     assert torch.autograd.gradcheck(lambda g, t: pair_similarity(g, t, [2, 3], (4.0, 5.0, 10.0)), [regions, words])
 
 
 def test_local_similarity_keeps_little_for_the_backward_pass_of_a_large_batch():
-    """Without what the batch could keep, memory that autograd holds does not grow with images x words."""
+    """Without what the batch could keep, autograd holds less than S alone: nothing of the size images x regions x words."""
     saved = []
     regions, words = random(16, 9, 8, seed=1), random(160, 8, seed=2)
     with torch.autograd.graph.saved_tensors_hooks(lambda t: saved.append(t.numel()) or t, lambda t: t):

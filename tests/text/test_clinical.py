@@ -48,6 +48,9 @@ def edit(text, name, seed=0):
          "the effusion has decreased since the prior study"),
         ("change_temporal", "Increased interstitial opacities.", None),  # dense, not grown
         ("change_temporal", "Stable position of the catheter.", None),
+        ("replace_finding", "A small left effusion. No pneumothorax.",
+         "a small left area of consolidation no pneumothorax"),
+        ("omit_finding", "Cardiomegaly is seen. Infiltrate.", "infiltrate"),
         ("paraphrase_voice", "There is a small left effusion.", "a small left effusion is seen"),
         ("paraphrase_voice", "No effusion is seen.", "there is no effusion"),
     ],
@@ -135,17 +138,20 @@ def test_a_measurement_changes_everywhere_and_keeps_its_form():
         ("omit_finding", "Interstitial infiltrates. Mild edema is seen."),
         ("replace_finding", "There is mild interstitial edema. No pneumonia."),
         ("swap_zone", "Left basilar opacity may be breast tissue."),
-        ("omit_finding", "Edema has resolved. Vascular congestion."),
+        (
+            "omit_finding",
+            "Cardiomegaly is seen. The old infiltrate has resolved.",
+        ),  # gone: spoken of in other words, maybe
+        ("omit_finding", "Cardiomegaly is seen. The left heart border is obscured."),
+        ("replace_finding", "There is a left effusion. The left heart border is obscured."),
+        ("paraphrase_sentence_order", "There is a mass. The appearance is concerning."),
+        ("paraphrase_sentence_order", "The heart is normal. There are several"),
         ("omit_finding", "Interstitial lung disease. Prominent markings."),
         ("omit_finding", "No effusion. Cardiomegaly is seen. Tortuous aorta."),  # would be read as denied
         ("omit_finding", "Lungs and chest. Cardiomegaly."),
         ("negate_finding", "Cardiomegaly. Tortuous aorta."),  # no cardiomegaly tortuous aorta
         ("negate_finding", "Granuloma redemonstrated."),
         ("affirm_finding", "No effusion. The patient has no acute cardiothoracic abnormality."),
-        (
-            "replace_finding",
-            "There is a small left effusion. The lungs are clear. No pneumothorax. No emphysema. Atelectasis.",
-        ),
         ("replace_finding", "There is opacification of the left lower lobe."),
         ("replace_finding", "Scattered granulomas. No active disease."),
         ("replace_finding", "Central vascular congestion."),
