@@ -123,7 +123,7 @@ def _tied(report: TaggedReport, m: Mention, new: Finding) -> bool:
     around = {*words[max(0, m.start - 1) : m.head], *words[m.head_end : m.end + 1]}
     uncountable = (
         not new.article
-        and new.name not in raw["areas"]
+        and new.name not in raw["counted"]
         and bool(m.grade)
         and m.start > 0
         and words[m.start - 1] in ("a", "an")
@@ -152,8 +152,8 @@ def _forms(finding: Finding, plural: bool) -> tuple[tuple[str, ...], tuple[str, 
 def _put_noun(draft: Draft, m: Mention, new: Finding, noun: tuple[str, ...]) -> None:
     before = m.start - 1
     has_article = before >= 0 and draft.report.words[before] in ("a", "an")
-    area = has_article and not m.plural and new.name in rules().raw["areas"]
-    draft.replace(m.head, m.head_end, ("area", "of", *noun) if area else noun)
+    area = rules().raw["counted"].get(new.name, "").split() if has_article and not m.plural else []
+    draft.replace(m.head, m.head_end, (*area, *noun))
     if new.name != "edema":  # 'pulmonary edema', but not 'pulmonary pneumonia'
         draft.delete(i for i in range(m.start, m.head) if draft.report.words[i] in rules().raw["only_of_edema"])
     words = draft.report.words
