@@ -76,7 +76,7 @@ def gain_rows(folder: Path, methods: list[str]) -> list[str]:
                 f"{r.image_gain:+.3f} [{r.gain_low:+.3f}, {r.gain_high:+.3f}]" for r in (part.loc[m] for m in methods)
             ]
         title = f"**image gain**, {test.replace('_', ' ')} (text alone {first[['n-gram', 'TF-IDF']].max():.2f})"
-        rows.append(f"| {title} | 0 | {first['n']} | {first['seeds']} | " + " | ".join(cells) + " |")
+        rows.append(f"| {title} | 0 | {first['n']} | {int(first['seeds'])} | " + " | ".join(cells) + " |")
     return rows
 
 

@@ -144,6 +144,7 @@ def _with_unasked(gains: pd.DataFrame, benchmark: BenchmarkSet) -> pd.DataFrame:
     whole = pd.concat([part.dropna(axis=1, how="all") for part in parts], ignore_index=True).reindex(
         columns=gains.columns
     )
+    whole["seeds"] = whole["seeds"].fillna(gains["seeds"].max()).astype(int)
     return whole.sort_values("model", key=lambda m: m.map(order), kind="stable", ignore_index=True)
 
 
