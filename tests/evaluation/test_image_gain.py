@@ -95,7 +95,7 @@ def test_the_oracles_blind_control_is_at_chance_on_the_exchange(world):
     assert not outcomes["tie"].any()
     for control in CONTROLS:
         assert abs(part[control].mean() - 0.5) < 2.6 * np.sqrt(0.25 / len(part)), control
-    assert table.loc["exchange_attributes", "gain_low"] > 0.3
+    assert table.loc["exchange_attributes", "gain_low"] > 0.2
 
 
 def test_a_constant_scorer_scores_0_because_a_tie_is_wrong(world):
