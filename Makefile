@@ -54,7 +54,7 @@ reference: $(STAMP)
 	  *) echo "papermill_runs/latest is no $(PROFILE) run: 'make run PROFILE=$(PROFILE)' first"; exit 1;; esac
 	rm -rf $(REFERENCE) && mkdir -p $(REFERENCE)
 	cd papermill_runs/latest && cp $(KEPT_TABLES:%=metrics/%.csv) $(KEPT_FIGURES:%=figures/%.png) $(KEPT_FIGURES:%=figures/%.json) \
-	  ../reference/$(PROFILE)/
+	  $(CURDIR)/$(REFERENCE)/
 	for task in structure auroc; do if [ -d papermill_runs/latest/$$task ]; then mkdir $(REFERENCE)/$$task && \
 	  find papermill_runs/latest/$$task -maxdepth 1 -type f ! -name '*.pdf' -exec cp {} $(REFERENCE)/$$task/ \; ; fi; done
 	$(PY) tests/test_readme.py

@@ -70,12 +70,13 @@ def gain_rows(folder: Path, methods: list[str]) -> list[str]:
             continue
         first = part.iloc[0]
         if first.isna()["gain_low"]:
-            cells = ["too few studies"] * len(methods)
+            cells = ["too few studies" if first["n"] else "applies to no study"] * len(methods)
         else:
             cells = [
                 f"{r.image_gain:+.3f} [{r.gain_low:+.3f}, {r.gain_high:+.3f}]" for r in (part.loc[m] for m in methods)
             ]
-        title = f"**image gain**, {test.replace('_', ' ')} (text alone {first[['n-gram', 'TF-IDF']].max():.2f})"
+        text = first[["n-gram", "TF-IDF"]].max()
+        title = f"**image gain**, {test.replace('_', ' ')}" + ("" if pd.isna(text) else f" (text alone {text:.2f})")
         rows.append(f"| {title} | 0 | {first['n']} | {int(first['seeds'])} | " + " | ".join(cells) + " |")
     return rows
 
