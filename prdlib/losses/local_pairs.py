@@ -2,14 +2,15 @@
 
 For all valid words of the reports, packed without padding [V, D], and all regions [N, R, D]:
 
-    S = words regions^T [V, N, R] in one product per chunk of reports; A, alpha as in ``local``
-    <c, w>  = sum_r alpha S          |c|^2 = alpha^T G alpha, G = regions regions^T [N, R, R]
+    S = words regions^T [V, N, R] in one product per chunk of reports; A: its softmax over the words of a report
+    E = exp(tau1 A), the weights of the context c up to a factor, which the cosine does not see: cos(w, c) = P / (|w| sqrt(Q))
+    P = <c, w> = sum_r E S          Q = |c|^2 = E^T G E with G = regions regions^T [N, R, R]
 
 Neither the contexts c nor anything of size N x M x R x W x D is ever made. A chunk is a few whole reports: on a CPU its S is as
 large as the regions, which every chunk reads again, within ``CHUNK_BYTES`` (a small chunk stays in the cache); on a GPU the
-larger of the two. Where the whole batch needs no more than ``KEEP_BYTES``, S, A, alpha and G alpha are kept for the backward
-pass, otherwise each chunk is computed again there. So peak memory is the inputs', G's, a constant (or one long report), and a
-few arrays [V, N], R times smaller than S.
+larger of the two. Where the whole batch needs no more than ``KEEP_BYTES``, S, A, E and E G are kept for the backward pass,
+otherwise each chunk is computed again there, as on a CPU when that takes less time than fresh memory. So peak memory is the
+inputs', G's, a constant (or one long report), and a few arrays [V, N], R times smaller than S.
 
 Written by hand since autograd would keep several arrays of the size of S for each softmax, product and sum.
 """
@@ -25,16 +26,10 @@ from torch.autograd.function import once_differentiable
 
 CHUNK_BYTES = (2 << 20, 64 << 20)  # least and most of S in one chunk
 KEEP_BYTES = 512 << 20  # of the four arrays of S's size that are kept for the backward pass when they fit
+KEEP_WIDTH = 512  # D + R, multiplications for an element of S and E G, from which a CPU keeps them
 EPSILON = 1e-8
-
-
-class _Chunk(NamedTuple):
-    """scores S, attention over words A, alpha: [Vc, N, R]; alpha_gram: G alpha [N, Vc, R]."""
-
-    scores: Tensor
-    over_words: Tensor
-    alpha: Tensor
-    alpha_gram: Tensor
+LOG2E = 1.4426950408889634
+SAFE_TEMPERATURE = 20.0  # A <= 1, so exp(tau1 A) and the sums of its squares are far from float32's largest number
 
 
 class PairSimilarity(torch.autograd.Function):
@@ -47,75 +42,67 @@ class PairSimilarity(torch.autograd.Function):
         words: Tensor,
         counts: Sequence[int],
         temperatures: tuple[float, float, float],
+        products: torch.dtype,
         chunk_bytes: int,
         keep_bytes: int,
     ) -> Tensor:
-        n_images, n_regions, _ = regions.shape
         tau1, tau2, tau3 = temperatures
-        row_bytes = n_images * n_regions * regions.element_size()
-        keep = any(ctx.needs_input_grad) and 4 * len(words) * row_bytes <= keep_bytes
-        gram = regions @ regions.transpose(1, 2)
         word_norm = words.norm(dim=1)
-        cosines = words.new_empty(len(words), n_images)
+        cosines = words.new_empty(len(words), len(regions))
         context_norms = torch.empty_like(cosines)
-        logsums, kept = [], []
-        for reports, rows in _chunks(counts, row_bytes, chunk_bytes):
-            chunk = _attend(regions, words[rows], [counts[m] for m in reports], gram, tau1)
-            inner = torch.einsum("vnr,vnr->vn", chunk.alpha, chunk.scores)
-            square = torch.einsum("nvr,vnr->vn", chunk.alpha_gram, chunk.alpha)
-            norm = square.clamp(min=0).add(EPSILON**2).sqrt()
-            context_norms[rows] = norm
-            cosines[rows] = inner / (norm * word_norm[rows, None]).clamp(min=EPSILON)
-            logsums += [part.logsumexp(dim=0) for part in (tau2 * cosines[rows]).split([counts[m] for m in reports])]
-            if keep:
-                kept += chunk
+        logsums = []
+        chunks = _Chunks(regions, words, counts, tau1, products, chunk_bytes)
+        needed = 4 * len(words) * chunks.shape.numel() * words.element_size()
+        keep = any(ctx.needs_input_grad) and needed <= keep_bytes
+        for chunk in chunks.computed(keep):
+            norm = torch.linalg.vecdot(chunk.weights, chunk.weights_gram).clamp_(min=0).add_(EPSILON**2).sqrt_()
+            inner = torch.linalg.vecdot(chunk.weights, chunk.scores)
+            cosine = inner / (norm * word_norm[chunk.rows, None]).clamp_(min=EPSILON)
+            context_norms[chunk.rows], cosines[chunk.rows] = norm, cosine
+            logsums += [part.logsumexp(dim=0) for part in (tau2 * cosine).split(chunk.sizes)]
         logsum = torch.stack(logsums, dim=1)
-        ctx.save_for_backward(regions, words, gram, word_norm, cosines, context_norms, logsum, *kept)
-        ctx.settings = (tuple(counts), temperatures, chunk_bytes)
+        ctx.save_for_backward(regions, words, word_norm, cosines, context_norms, logsum)
+        ctx.settings = (counts, temperatures, products, chunk_bytes)
+        ctx.kept = chunks if keep else None
         return tau3 * logsum
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        regions, words, gram, word_norm, cosines, context_norms, logsum, *kept = ctx.saved_tensors
-        counts, (tau1, tau2, tau3), chunk_bytes = ctx.settings
-        n_images, n_regions, width = regions.shape
-        flat = regions.reshape(-1, width)
-        d_flat, d_words, d_gram = torch.zeros_like(flat), torch.empty_like(words), torch.zeros_like(gram)
-        row_bytes = n_images * n_regions * regions.element_size()
+        regions, words, word_norm, cosines, context_norms, logsum = ctx.saved_tensors
+        counts, (tau1, tau2, tau3), products, chunk_bytes = ctx.settings
         report_of_word = torch.repeat_interleave(
             torch.arange(len(counts)), torch.tensor(counts), output_size=len(words)
-        ).to(regions.device)
-        share = (tau2 * cosines - logsum.T[report_of_word]).exp()
-        d_cosine = tau3 * tau2 * grad.T[report_of_word] * share  # [V, N]
+        ).to(regions.device, non_blocking=True)
+        share = (tau2 * cosines - logsum.T[report_of_word]).exp_()
+        d_cosine = share.mul_(grad.T[report_of_word]).mul_(tau3 * tau2)  # [V, N]
         denominator = context_norms * word_norm[:, None]
         floored = denominator < EPSILON  # there the denominator is a constant
-        d_inner = d_cosine / denominator.clamp(min=EPSILON)
-        pull = (d_cosine * cosines).masked_fill(floored, 0.0)
-        d_square = -pull / (2 * context_norms.square())
+        d_inner = d_cosine / denominator.clamp_(min=EPSILON)
+        pull = d_cosine.mul_(cosines).masked_fill_(floored, 0.0)
         d_word_norm = -(pull.sum(dim=1) / word_norm.clamp(min=EPSILON))
-        for number, (reports, rows) in enumerate(_chunks(counts, row_bytes, chunk_bytes)):
-            sizes = [counts[m] for m in reports]
-            chunk = (
-                _Chunk(*kept[4 * number : 4 * number + 4]) if kept else _attend(regions, words[rows], sizes, gram, tau1)
-            )
-            inner, square = d_inner[rows, :, None], d_square[rows, :, None]
-            d_alpha = inner * chunk.scores
-            d_alpha.addcmul_(chunk.alpha_gram.transpose(0, 1), square, value=2)
-            weighted = (chunk.alpha * square).transpose(0, 1)
-            d_gram.baddbmm_(weighted.transpose(1, 2), chunk.alpha.transpose(0, 1))
-            d_attention = _softmax_backward(d_alpha, chunk.alpha, 2).mul_(tau1)
-            d_scores = torch.empty_like(chunk.scores)
-            for part, gradient, over_words in zip(
-                d_scores.split(sizes), d_attention.split(sizes), chunk.over_words.split(sizes), strict=True
-            ):
-                part.copy_(_softmax_backward(gradient, over_words, 0))
-            d_scores = d_scores.addcmul_(chunk.alpha, inner).view(len(d_scores), -1)
-            d_flat.addmm_(d_scores.T, words[rows])
-            torch.mm(d_scores, flat, out=d_words[rows])
+        d_square = pull.div_(context_norms.square()).mul_(-0.5)
+
+        d_flat, d_words = regions.new_zeros(regions.shape[:2].numel(), regions.shape[2]), torch.empty_like(words)
+        d_gram = regions.new_zeros(len(regions), regions.shape[1], regions.shape[1])
+        kept, ctx.kept = ctx.kept, None  # they are written over here: a second backward pass computes them again
+        chunks = kept or _Chunks(regions, words, counts, tau1, products, chunk_bytes)
+        for chunk in kept.again() if kept else chunks.computed(keep=False):
+            inner, square = d_inner[chunk.rows, :, None], d_square[chunk.rows, :, None]
+            # In place of S: the gradient of A, tau1 E (dP S + 2 dQ E G). E dQ takes the place of E G, dS that of A.
+            d_attention = chunk.scores.mul_(tau1 * inner)
+            d_attention.addcmul_(chunk.weights_gram, square, value=2 * tau1).mul_(chunk.weights)
+            pulled = torch.mul(chunk.weights, square, out=chunk.weights_gram)
+            _accumulate(d_gram, pulled.permute(1, 2, 0), chunk.weights.transpose(0, 1), products)
+            d_scores = chunk.over_words
+            for gradient, part in zip(d_attention.split(chunk.sizes), d_scores.split(chunk.sizes), strict=True):
+                part.copy_(torch.ops.aten._softmax_backward_data(gradient, part, 0, gradient.dtype))
+            d_scores = d_scores.addcmul_(chunk.weights, inner).view(len(inner), -1).to(products)
+            _accumulate(d_flat, d_scores.T, words[chunk.rows], products)
+            _product(d_scores, chunks.flat, d_words[chunk.rows])
         d_words.addcmul_(words, (d_word_norm / word_norm.clamp(min=EPSILON))[:, None])
         d_regions = d_flat.view_as(regions).baddbmm_(d_gram, regions, alpha=2)  # d_gram is symmetric
-        return d_regions, d_words, None, None, None, None
+        return d_regions, d_words, *[None] * 5
 
 
 def pair_similarity(
@@ -123,40 +110,106 @@ def pair_similarity(
     words: Tensor,
     counts: Sequence[int],
     temperatures: tuple[float, float, float],
+    products: torch.dtype | None = None,
     chunk_bytes: int | None = None,
-    keep_bytes: int = KEEP_BYTES,
+    keep_bytes: int | None = None,
 ) -> Tensor:
     """sim(n, m) of N images and M reports, summed over words.
 
     regions: [N, R, D]; words: [V, D], the valid words of report 0, then of report 1, ...; counts: M numbers >= 1, their sum V;
-    temperatures: tau1, tau2, tau3; chunk_bytes, keep_bytes: see the module. float32 or float64. Returns [N, M].
+    temperatures: tau1, tau2, tau3. float32 or float64. products: the type of the factors of matrix products, the inputs' own
+    or torch.bfloat16 (everything else stays in the inputs' type). chunk_bytes, keep_bytes: see the module. Returns [N, M].
     """
     if chunk_bytes is None:
         least, most = CHUNK_BYTES
         chunk_bytes = most if regions.is_cuda else min(most, max(least, regions.numel() * regions.element_size()))
-    with torch.autocast(regions.device.type, enabled=False):  # its products stay in the type of the inputs
-        return PairSimilarity.apply(regions, words, list(counts), temperatures, chunk_bytes, keep_bytes)
+    if keep_bytes is None:
+        keep_bytes = KEEP_BYTES if regions.is_cuda or sum(regions.shape[1:]) >= KEEP_WIDTH else 0
+    with torch.autocast(regions.device.type, enabled=False):  # the types are ours to choose
+        return PairSimilarity.apply(
+            regions, words, list(counts), temperatures, products or regions.dtype, chunk_bytes, keep_bytes
+        )
 
 
-def _chunks(counts: Sequence[int], row_bytes: int, chunk_bytes: int) -> Iterator[tuple[range, slice]]:
-    """(reports, their rows of words): as many whole reports as fill a chunk, at least one."""
-    first = start = end = 0
-    for report, count in enumerate(counts):
-        if report > first and (end + count - start) * row_bytes > chunk_bytes:
-            yield range(first, report), slice(start, end)
-            first, start = report, end
-        end += count
-    yield range(first, len(counts)), slice(start, end)
+class _Chunks:
+    """Some whole reports at a time, at least one: S, A, E, E G of all their words and all images.
+
+    Every chunk lies in the memory of the one before it (on a CPU, fresh pages cost more than the arithmetic on them), or,
+    with ``keep``, beside it, and then :meth:`again` yields what :meth:`computed` left there.
+    """
+
+    def __init__(
+        self, regions: Tensor, words: Tensor, counts: Sequence[int], tau1: float, products: torch.dtype, limit: int
+    ) -> None:
+        self.words, self.counts, self.tau1, self.products = words, counts, tau1, products
+        self.shape = regions.shape[:2]
+        factors = regions.to(products)
+        self.flat = factors.reshape(-1, regions.shape[2])
+        self.gram = factors @ factors.transpose(1, 2)
+        self.parts = list(_cut(counts, limit // (self.shape.numel() * regions.element_size())))
+
+    def computed(self, keep: bool) -> Iterator[_Chunk]:
+        rows = len(self.words) if keep else max(part.stop - part.start for _, part in self.parts)
+        self.arrays = [self.words.new_empty(rows, *self.shape) for _ in range(4)]
+        for sizes, rows in self.parts:
+            here = rows if keep else slice(0, rows.stop - rows.start)
+            chunk = _Chunk(rows, sizes, *(array[here] for array in self.arrays))
+            self._attend(chunk)
+            yield chunk
+
+    def again(self) -> Iterator[_Chunk]:
+        for sizes, rows in self.parts:
+            yield _Chunk(rows, sizes, *(array[rows] for array in self.arrays))
+
+    def _attend(self, chunk: _Chunk) -> None:
+        _product(self.words[chunk.rows], self.flat.T, chunk.scores.view(len(chunk.scores), -1))
+        for over_words, scores in zip(
+            chunk.over_words.split(chunk.sizes), chunk.scores.split(chunk.sizes), strict=True
+        ):
+            torch.softmax(scores, dim=0, out=over_words)
+        if self.tau1 <= SAFE_TEMPERATURE:
+            torch.mul(chunk.over_words, self.tau1 * LOG2E, out=chunk.weights)
+        else:  # a factor more that the cosine does not see
+            highest = chunk.over_words.amax(dim=2, keepdim=True)
+            torch.sub(chunk.over_words, highest, out=chunk.weights).mul_(self.tau1 * LOG2E)
+        chunk.weights.exp2_()  # on CPUs several times faster than exp
+        _product(chunk.weights.transpose(0, 1), self.gram, chunk.weights_gram.transpose(0, 1))
 
 
-def _attend(regions: Tensor, words: Tensor, sizes: Sequence[int], gram: Tensor, tau1: float) -> _Chunk:
-    scores = (words @ regions.reshape(-1, regions.shape[2]).T).view(len(words), *regions.shape[:2])
-    over_words = torch.empty_like(scores)
-    for part, report in zip(over_words.split(sizes), scores.split(sizes), strict=True):
-        torch.softmax(report, dim=0, out=part)
-    alpha = torch.softmax(tau1 * over_words, dim=2)
-    return _Chunk(scores, over_words, alpha, torch.bmm(alpha.transpose(0, 1), gram))
+class _Chunk(NamedTuple):
+    """rows: of the words of some reports, sizes: words of each; S, A, E, E G: [Vc, N, R]."""
+
+    rows: slice
+    sizes: list[int]
+    scores: Tensor
+    over_words: Tensor
+    weights: Tensor
+    weights_gram: Tensor
 
 
-def _softmax_backward(grad: Tensor, output: Tensor, dim: int) -> Tensor:
-    return torch.ops.aten._softmax_backward_data(grad, output, dim, output.dtype)
+def _cut(counts: Sequence[int], most: int) -> Iterator[tuple[list[int], slice]]:
+    """(words of each report, their rows): as many whole reports as have ``most`` words together, at least one."""
+    sizes: list[int] = []
+    start = 0
+    for count in counts:
+        if sizes and sum(sizes) + count > most:
+            yield sizes, slice(start, start := start + sum(sizes))
+            sizes = []
+        sizes.append(count)
+    yield sizes, slice(start, start + sum(sizes))
+
+
+def _product(left: Tensor, right: Tensor, out: Tensor) -> None:
+    """out = left @ right, where ``right`` has the type that products are made in."""
+    if right.dtype == out.dtype:
+        torch.matmul(left, right, out=out)
+    else:
+        out.copy_(left.to(right.dtype) @ right)
+
+
+def _accumulate(total: Tensor, left: Tensor, right: Tensor, products: torch.dtype) -> None:
+    """total += left @ right, of matrices or of batches of them, with factors of type ``products``."""
+    if products == total.dtype:
+        (total.addmm_ if total.ndim == 2 else total.baddbmm_)(left, right)
+    else:
+        total += left.to(products) @ right.to(products)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from prdlib.losses.contrastive import image_text_contrastive
@@ -18,7 +19,8 @@ from prdlib.losses.local import local_attentive_contrastive
 class Objective:
     """Weights and temperatures; call it on the embeddings of a batch.
 
-    discrimination_weight: T; local_weight: L_w; both >= 0. The temperatures are tau1, tau2, tau3 of the local loss.
+    discrimination_weight: T; local_weight: L_w; both >= 0. The temperatures are tau1, tau2, tau3 of the local loss,
+    products the type of its matrix products (see ``local_similarity``).
     """
 
     discrimination_weight: float = 0.0
@@ -26,6 +28,7 @@ class Objective:
     attention_temperature: float = 4.0
     word_temperature: float = 5.0
     similarity_temperature: float = 10.0
+    products: torch.dtype | None = None
 
     @property
     def needs_copies(self) -> bool:
@@ -71,6 +74,7 @@ class Objective:
                 word_temperature=self.word_temperature,
                 similarity_temperature=self.similarity_temperature,
                 positives=positives,
+                products=self.products,
             )
             total = total + self.local_weight * parts["local"]
         return {"loss": total, **parts}

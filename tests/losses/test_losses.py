@@ -212,7 +212,7 @@ def test_local_similarity_is_the_same_in_chunks_kept_or_computed_again(chunk, ke
     """One report at a time, some, all; S kept for the backward pass or not: the double loop's values and gradients."""
     regions, words = random(4, 6, 5, seed=1), random(17, 5, seed=2)
     counts = [3, 1, 7, 2, 4]
-    value = pair_similarity(regions, words, counts, (4.0, 5.0, 10.0), chunk, keep)
+    value = pair_similarity(regions, words, counts, (4.0, 5.0, 10.0), None, chunk, keep)
     texts = words.split(counts)
     expected = torch.stack([torch.stack([naive_similarity(g, t, 4.0, 5.0, 10.0) for t in texts]) for g in regions])
     weights = torch.arange(20, dtype=torch.float64).view(4, 5)
