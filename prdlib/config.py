@@ -125,7 +125,7 @@ class TrainingConfig:
     """Optimisation of one method with one seed."""
 
     epochs: int = setting(8, "passes over the training studies, one image of each", low=1)
-    batch_size: int = setting(32, "B, image-report pairs of a step", low=2)
+    batch_size: int = setting(32, "B, image-report pairs of a step, over all processes", low=2)
     optimizer: str = setting("adamw", "optimiser", choices=("adamw", "sgd"))
     learning_rate: float = setting(1.5e-3, "peak learning rate", low=1e-8, high=10.0)
     encoder_learning_rate_factor: float = setting(
@@ -137,6 +137,11 @@ class TrainingConfig:
     max_grad_norm: float = setting(1.0, "gradients are clipped to this norm", low=0.0)
     precision: str = setting("bf16", "autocast", choices=("bf16", "float32"))
     augment: bool = setting(True, "random shift, zoom, rotation and exposure of training images (never mirrored)")
+    micro_batch: int = setting(
+        0, "pairs with activations in memory at a time, with the loss of the whole batch (GradCache); 0: all", low=0
+    )
+    compile: bool = setting(False, "torch.compile of both encoders: minutes at the start, faster steps after")
+    processes: int = setting(1, "processes of a training, one per GPU, started by it; torchrun starts its own", low=1)
     workers: int = setting(0, "processes that load data", low=0)
     threads: int = setting(0, "CPU threads of a step, 0: all cores", low=0)
     report_to: str = setting("none", "logger", choices=("none", "tensorboard", "wandb"))
@@ -202,7 +207,12 @@ class RunConfig:
         settings = asdict(self)
         for name in ("profile", "methods", "seeds", "jobs", "step_timeout", "expected_seconds"):
             del settings[name]
-        del settings["data"]["directory"], settings["training"]["report_to"], settings["training"]["workers"]
+        del settings["data"]["directory"]
+        training = settings["training"]
+        del training["report_to"], training["workers"], training["processes"]
+        for name in ("micro_batch", "compile"):  # off, they change nothing and name nothing
+            if not training[name]:
+                del training[name]
         if self.content:
             settings["data"]["content"] = self.content
         if self.data.name == "phantom":

@@ -8,54 +8,32 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pandas as pd
 import torch
+from accelerate import PartialState
 from datasets import DatasetDict
-from torch import Tensor, nn
-from transformers import Trainer, TrainerCallback, TrainingArguments
+from transformers import TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils.logging import disable_progress_bar
 
 from prdlib.config import ConfigError, RunConfig
-from prdlib.data.batches import Collate, EpochSampler, EvaluationData, PairDataset
+from prdlib.data.batches import Collate, EvaluationData, PairDataset
 from prdlib.data.preparation import rows_hash
 from prdlib.data.studies import DataError
-from prdlib.evaluation.embeddings import embed_images, embed_reports
-from prdlib.evaluation.retrieval import retrieval_ranks
-from prdlib.evaluation.structure import option_reports, option_scores, original_wins
+from prdlib.distributed import is_first, launch, processes, synchronise_batch_norm, wait_for_all
+from prdlib.epoch_log import CHECKPOINT_MARK, EpochLog
 from prdlib.images import decode_png
-from prdlib.losses import Objective
 from prdlib.models import PRDModel, build_model
 from prdlib.repro import git_state, hash_json, write_atomic, write_json
+from prdlib.trainer import PRDTrainer
 from prdlib.training_inputs import checkpoint_folder, training_sources, weights_hash
-
-HISTORY = (
-    "epoch",
-    "loss",
-    "contrastive",
-    "discrimination",
-    "local",
-    "logit_scale",
-    "discrimination_scale",
-    "validation_R@1",
-    "validation_structure",
-    "seconds",
-    "pairs_per_second",
-)  # columns of history.csv
-CHECKPOINT_MARK = "complete.json"  # written last: a checkpoint without it was cut off and is not used
-
-
-class NonFiniteLoss(RuntimeError):
-    """The loss became NaN or infinite; names the studies of the batch."""
 
 
 @dataclass(frozen=True)
@@ -108,6 +86,7 @@ def fit(
             "weights": weights,
         }
     )
+    _join_processes()
     finished = _finished(directory, key)
     if finished is not None:
         return finished
@@ -116,7 +95,19 @@ def fit(
         raise DataError(
             f"The training split has {number} studies, contrastive training needs 2 or more: load more studies."
         )
-    _forget_other_settings(directory, key)
+    number = config.training.processes
+    if number > 1 and processes() == 1:
+        launch(
+            _fit_in_process,
+            (config, method, seed, data, directory, data_hash if source != "own data" else "", report is not None),
+            number,
+        )
+        return _finished(directory, key)
+    wait_for_all()  # nobody writes before all have looked
+    if is_first():
+        _forget_other_settings(directory, key)
+    wait_for_all()
+    report = report if is_first() else None
     with _threads(config.training.threads), torch.random.fork_rng(devices=[]):
         return _train(config, method, seed, data, directory, key, (source, data_hash), report)
 
@@ -169,6 +160,11 @@ def _train(
         copies=objective.copies if objective.discrimination_weight > 0 else 0,
         seed=seed,
     )
+    batch = min(settings.batch_size, len(train))
+    if batch % processes():
+        raise ConfigError(
+            f"A batch of {batch} pairs cannot be shared by {processes()} processes: make training.batch_size a multiple."
+        )
     model, keys = build_model(config, seed, sorted({" ".join(words) for words in data["train"]["words"]}))
     model.config.training = {
         "method": method,
@@ -179,13 +175,18 @@ def _train(
     }
     if not torch.cuda.is_available():
         model.text_encoder.set_attn_implementation("eager")  # on CPUs 1.5 times faster than sdpa at these lengths
-    if any(keys.values()):
+    if processes() > 1:
+        synchronise_batch_norm(model)
+    if settings.compile:
+        model.image_encoder.compile()
+        model.text_encoder.compile(dynamic=True)  # lengths differ from batch to batch
+    if any(keys.values()) and is_first():
         write_json(directory / "weights.json", keys)
     trainer = PRDTrainer(
         model=model,
-        args=_arguments(config, seed, directory / "trainer", len(train)),
+        args=_arguments(config, seed, directory / "trainer", len(train), batch),
         train_dataset=train,
-        data_collator=Collate(model.word_tokenizer, seed=seed, augment=settings.augment),
+        data_collator=Collate(model.word_tokenizer, seed, settings.augment, settings.micro_batch),
         config=config,
         pretrained_images="image" in keys,
     )
@@ -207,171 +208,54 @@ def _train(
     trainer.train(resume_from_checkpoint=str(last) if last else None)
     history = epoch_log.history()
     model.eval()
+    seconds = float(history["seconds"].sum())
+    if not is_first():
+        wait_for_all()
+        return FitResult(model, history, directory, seconds, int(start_epoch))
     model.save_pretrained(directory)
     write_atomic(directory / "history.csv", history.to_csv(index=False))
-    seconds = float(history["seconds"].sum())
     write_json(directory / "fit.json", {"key": key, "method": method, "seed": seed, "seconds": round(seconds, 2),
                "epochs": settings.epochs, "studies": len(train), "data": origin[1],
                "code": training_sources(config), **git_state(), "settings": asdict(config)})  # fmt: skip
     shutil.rmtree(directory / "trainer", ignore_errors=True)
+    wait_for_all()
     return FitResult(model, history, directory, seconds, int(start_epoch))
 
 
-class PRDTrainer(Trainer):
-    """transformers' Trainer with our batches, our objective and our parameter groups."""
-
-    def __init__(self, *, config: RunConfig, pretrained_images: bool, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        o = config.objective
-        self.settings, self.pretrained_images = config, pretrained_images
-        self.objective = Objective(
-            o.discrimination_weight,
-            o.local_weight,
-            o.attention_temperature,
-            o.word_temperature,
-            o.similarity_temperature,
-        )
-        self.losses: list[dict[str, Tensor]] = []
-
-    def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
-        return EpochSampler(len(train_dataset or self.train_dataset), seed=self.args.seed)
-
-    def compute_loss(
-        self, model: nn.Module, inputs: dict[str, Any], return_outputs: bool = False, num_items_in_batch: Any = None
-    ) -> Any:
-        groups = inputs["report_group"]
-        output = model(
-            pixel_values=inputs["pixel_values"],
-            input_ids=inputs["input_ids"],
-            attention_mask=inputs["attention_mask"],
-            word_ids=inputs["word_ids"],
-            report_index=inputs["report_index"],
-            local=self.objective.needs_words,
-        )
-        with torch.autocast(output.image_embeds.device.type, enabled=False):
-            parts = self.objective(
-                output.image_embeds,
-                output.report_embeds,
-                output.logit_scale,
-                output.discrimination_scale,
-                valid=inputs["valid"],
-                region_embeds=output.region_embeds,
-                word_embeds=output.word_embeds,
-                word_mask=output.word_mask,
-                positives=groups[:, None] == groups[None] if self.settings.objective.mask_duplicates else None,
-            )
-        if not torch.isfinite(parts["loss"]):
-            values = ", ".join(f"{name} {value.item():g}" for name, value in parts.items())
-            raise NonFiniteLoss(
-                f"The loss is not finite at step {self.state.global_step + 1} ({values}); studies of the batch: "
-                f"{', '.join(inputs['study_ids'])}. Lower training.learning_rate, or look at these studies."
-            )
-        self.losses.append({name: value.detach() for name, value in parts.items()})
-        return (parts["loss"], output) if return_outputs else parts["loss"]
-
-    def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Weight decay on matrices only (no bias, norm or scale); a factor on the learning rate of pretrained images."""
-        s = self.settings.training
-        groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-        for name, parameter in self.model.named_parameters():
-            slow = self.pretrained_images and name.startswith("image_encoder.")
-            groups.setdefault((parameter.ndim > 1, slow), []).append(parameter)
-        options = [
-            {"params": parameters, "weight_decay": s.weight_decay if decayed else 0.0,
-             "lr": s.learning_rate * (s.encoder_learning_rate_factor if slow else 1.0)}
-            for (decayed, slow), parameters in groups.items()
-        ]  # fmt: skip
-        if s.optimizer == "adamw":
-            self.optimizer = torch.optim.AdamW(options, betas=(0.9, 0.98), fused=True)
-        else:
-            self.optimizer = torch.optim.SGD(options, momentum=s.momentum, fused=True)
-        return self.optimizer
+def _join_processes() -> None:
+    """Join the processes that a launcher (torchrun, accelerate launch) started beside this one, if it did."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and processes() == 1:
+        PartialState(cpu=not torch.cuda.is_available())
 
 
-class EpochLog(TrainerCallback):
-    """One row per epoch: mean losses, scales, throughput, validation R@1 and structure accuracy; kept in the Trainer's log."""
-
-    def __init__(
-        self,
-        trainer: PRDTrainer,
-        validation: EvaluationData | None,
-        config: RunConfig,
-        seed: int,
-        report: Callable[[str], None] | None,
-    ) -> None:
-        self.trainer, self.validation, self.config, self.report = trainer, validation, config, report
-        self.started = 0.0
-        if validation is not None:
-            self.options, valid = option_reports(validation.tagged, validation.study_ids, seed=seed)
-            self.kept = np.flatnonzero(valid.all(axis=1))
-
-    def on_epoch_begin(self, *_: Any, **__: Any) -> None:
-        self.trainer.losses.clear()
-        self.started = time.perf_counter()
-
-    def on_epoch_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        seconds = time.perf_counter() - self.started
-        losses = self.trainer.losses
-        row: dict[str, float] = {"finished_epoch": round(state.epoch)}
-        row |= {name: torch.stack([part[name] for part in losses]).mean().item() for name in losses[0]}
-        scale, discrimination_scale = self.trainer.model.scales()
-        row |= {"logit_scale": scale.item(), "discrimination_scale": discrimination_scale.item()}
-        if self.validation is not None:
-            row |= self.validate()
-        studies = len(self.trainer.train_dataset)
-        row |= {"seconds": round(seconds, 3), "pairs_per_second": round(studies / seconds, 1)}
-        self.trainer.log(dict(row))  # the Trainer adds to what it is given
-        if self.report:
-            shown = {k: v for k, v in row.items() if k not in ("finished_epoch", "pairs_per_second", "seconds")}
-            text = "  ".join(f"{name} {value:.3f}" for name, value in shown.items())
-            self.report(f"epoch {row['finished_epoch']:>2}/{self.config.training.epochs}  {text}  {seconds:.1f} s")
-
-    def validate(self) -> dict[str, float]:
-        model, data = self.trainer.model, self.validation
-        was_training = model.training
-        images = embed_images(model, data.images)
-        ranks = retrieval_ranks(images, embed_reports(model, data.words), data.groups)
-        row = {"validation_R@1": float(np.mean([np.mean(rank[0] == 1) for rank in ranks.values()]))}
-        if len(self.kept):
-            correct, _ = original_wins(
-                option_scores(images[torch.from_numpy(self.kept)], model, [self.options[i] for i in self.kept])
-            )
-            row["validation_structure"] = float(correct.mean())
-        model.train(was_training)
-        return row
-
-    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        write_json(folder / CHECKPOINT_MARK, {"epoch": round(state.epoch), "step": state.global_step})
-
-    def history(self) -> pd.DataFrame:
-        rows = [dict(entry) for entry in self.trainer.state.log_history if "finished_epoch" in entry]
-        table = pd.DataFrame(rows).drop(columns=["epoch", "step"], errors="ignore")
-        table = table.rename(columns={"finished_epoch": "epoch"}).astype({"epoch": int})
-        known = [name for name in HISTORY if name in table]  # a log that was read again has its keys sorted
-        return table[[*known, *sorted(set(table) - set(known))]]
+def _fit_in_process(
+    config: RunConfig, method: str, seed: int, data: DatasetDict, directory: Path, data_hash: str, told: bool
+) -> None:
+    """:func:`fit` in one of the processes that it started itself."""
+    fit(config, method, seed, data, directory, data_hash, print if told else None)
 
 
-def _arguments(config: RunConfig, seed: int, directory: Path, studies: int) -> TrainingArguments:
+def _arguments(config: RunConfig, seed: int, directory: Path, studies: int, batch: int) -> TrainingArguments:
+    """batch: pairs of a step over all processes."""
     s = config.training
-    batch = min(s.batch_size, studies)
     steps = s.epochs * max(1, studies // batch)
     cuda = torch.cuda.is_available()
-    if cuda and torch.cuda.device_count() > 1 and not torch.distributed.is_initialized():
+    if cuda and torch.cuda.device_count() > 1 and processes() == 1:
         raise ConfigError(
-            f"{torch.cuda.device_count()} GPUs are visible, and one process would split a batch between them: set "
-            "CUDA_VISIBLE_DEVICES=0 (several GPUs are not supported yet)."
+            f"{torch.cuda.device_count()} GPUs are visible: set training.processes to their number, start the training with "
+            "torchrun or accelerate launch, or set CUDA_VISIBLE_DEVICES=0."
         )
     return TrainingArguments(
         output_dir=str(directory),
         num_train_epochs=s.epochs,
-        per_device_train_batch_size=batch,
+        per_device_train_batch_size=batch // processes(),
         learning_rate=s.learning_rate,
         lr_scheduler_type="cosine",
         warmup_steps=int(s.warmup * steps),
         max_grad_norm=s.max_grad_norm,
         bf16=s.precision == "bf16",
         use_cpu=not cuda,
+        ddp_backend="gloo" if processes() > 1 and not cuda else None,
         seed=seed,
         dataloader_drop_last=True,
         dataloader_num_workers=s.workers,

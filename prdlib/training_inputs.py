@@ -22,7 +22,17 @@ def training_sources(config: RunConfig) -> str:
     package = Path(__file__).parent
     clinical = set(config.objective.kinds) - set(WORD_ORDER)
     files = [
-        package / name for name in ("training.py", "images.py", "repro.py", "data/batches.py", "text/lexicon.yaml")
+        package / name
+        for name in (
+            "training.py",
+            "trainer.py",
+            "epoch_log.py",
+            "distributed.py",
+            "images.py",
+            "repro.py",
+            "data/batches.py",
+            "text/lexicon.yaml",
+        )
     ]
     files += [*(package / "losses").glob("*.py"), *(package / "models").glob("*.py")]
     files += [package / "text" / f"{name}.py" for name in TEXT_OF_WORD_ORDER]

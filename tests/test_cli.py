@@ -6,7 +6,7 @@ import prdlib.config
 from prdlib.__main__ import COMMANDS, main, settings_of
 from prdlib.config import ConfigError
 from prdlib.text.tagging import TaggerMissing
-from prdlib.training import NonFiniteLoss
+from prdlib.trainer import NonFiniteLoss
 
 
 def test_settings_are_read_as_yaml():

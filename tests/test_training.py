@@ -12,8 +12,10 @@ import torch
 from prdlib import training
 from prdlib.config import METHODS, ConfigError
 from prdlib.data import DataError
+from prdlib.epoch_log import CHECKPOINT_MARK, EpochLog
 from prdlib.models import PRDModel
-from prdlib.training import CHECKPOINT_MARK, EpochLog, NonFiniteLoss, PRDTrainer, fit
+from prdlib.trainer import NonFiniteLoss, PRDTrainer
+from prdlib.training import fit
 
 
 @pytest.fixture(scope="module")

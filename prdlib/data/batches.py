@@ -95,28 +95,44 @@ class Collate:
 
     pixel_values float [B, 1, S, S] in [0, 1]; input_ids, attention_mask, word_ids [U, L]: the *distinct* texts of the batch,
     sorted by length; report_index [B, 1 + K]: the text of each original and copy; valid [B, 1 + K] bool; report_group [B];
-    study_ids: B strings. augment: a small random shift, zoom, rotation and exposure; never mirrored, since sides matter.
+    study_ids: B strings. layout: what the model would else ask the device for, as lists of integers: lengths, pieces of each
+    text; originals, the text of each original; words, its number of words.
+    augment: a small random shift, zoom, rotation and exposure; never mirrored, since sides matter.
+    micro_batch: m > 0 gives {"parts": [...]} instead, such a batch for each m items (the last may be smaller).
     """
 
-    def __init__(self, tokenizer: WordTokenizer, seed: int = 0, augment: bool = False) -> None:
-        self.word_tokenizer, self.seed, self.augment = tokenizer, seed, augment
+    def __init__(self, tokenizer: WordTokenizer, seed: int = 0, augment: bool = False, micro_batch: int = 0) -> None:
+        self.word_tokenizer, self.seed, self.augment, self.micro_batch = tokenizer, seed, augment, micro_batch
 
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """B items as one batch; see the class for names and shapes."""
+        m = self.micro_batch
+        if m:
+            return {"parts": [self._batch(items[i : i + m]) for i in range(0, len(items), m)]}
+        return self._batch(items)
+
+    def _batch(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         texts = [[item["words"], *item["copies"]] for item in items]
         encoded = {words: self.word_tokenizer.encode(words) for words in {words for row in texts for words in row}}
         order = sorted(encoded, key=lambda words: (len(encoded[words][0]), words))
         place = {words: i for i, words in enumerate(order)}
+        padded = [encoded[words] for words in order]
+        originals = [place[row[0]] for row in texts]
         pixels = torch.from_numpy(np.stack([item["image"] for item in items]))[:, None].float() / 255
         if self.augment:
             pixels = self._augmented(pixels, items)
         return {
             "pixel_values": pixels,
-            **self.word_tokenizer.pad([encoded[words] for words in order]),
+            **self.word_tokenizer.pad(padded),
             "report_index": torch.tensor([[place[words] for words in row] for row in texts]),
             "valid": torch.tensor([item["valid"] for item in items]),
             "report_group": torch.tensor([item["report_group"] for item in items]),
             "study_ids": [item["study_id"] for item in items],
+            "layout": {
+                "lengths": [len(ids) for ids, _ in padded],
+                "originals": originals,
+                "words": [1 + max(padded[text][1]) for text in originals],
+            },
         }
 
     def _augmented(self, pixels: torch.Tensor, items: Sequence[dict[str, Any]]) -> torch.Tensor:

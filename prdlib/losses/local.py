@@ -11,6 +11,8 @@ The similarity of all pairs is computed in :mod:`prdlib.losses.local_pairs`, wit
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
@@ -28,15 +30,18 @@ def local_attentive_contrastive(
     similarity_temperature: float = 10.0,
     positives: Tensor | None = None,
     products: torch.dtype | None = None,
+    gather: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """L_local = 1/2 [CE(sim, diag) + CE(sim^T, diag)].
 
     region_embeds: [B, R, D]; word_embeds: [B, W, D]; word_mask: [B, W] bool, True for words (False for padding).
     The temperatures are tau1, tau2, tau3. positives: [B, B] bool, see ``symmetric_cross_entropy``. products: as below.
+    gather: [B, ...] of each process -> [P B, ...] of all (see ``prdlib.distributed``); each process then computes the
+        similarity of all images with its own reports, and the loss is that of the whole batch; positives is [P B, P B].
     Returns a scalar. Raises ValueError when a report has no word.
     """
     similarity = local_similarity(
-        region_embeds,
+        gather(region_embeds) if gather else region_embeds,
         word_embeds,
         word_mask,
         attention_temperature=attention_temperature,
@@ -44,6 +49,8 @@ def local_attentive_contrastive(
         similarity_temperature=similarity_temperature,
         products=products,
     )
+    if gather:
+        similarity = gather(similarity.T).T
     return symmetric_cross_entropy(similarity, positives)
 
 

@@ -5,6 +5,7 @@ CLIP has T = L_w = 0, GLoRIA T = 0, PRD without local L_w = 0. A loss of weight 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -52,12 +53,17 @@ class Objective:
         word_embeds: Tensor | None = None,
         word_mask: Tensor | None = None,
         positives: Tensor | None = None,
+        gather: Callable[[Tensor], Tensor] | None = None,
     ) -> dict[str, Tensor]:
         """``loss`` and its parts ``contrastive``, ``discrimination``, ``local`` (unweighted; only those in use).
 
         image_embeds: [B, D]; report_embeds: [B, 1 + K, D], index 0 the original; region_embeds: [B, R, D_l];
         word_embeds: [B, W, D_l]; word_mask: [B, W] bool; valid: [B, 1 + K] bool; positives: [B, B] bool.
+        gather: with many processes, [B, ...] of each -> [P B, ...] of all, with gradients; positives is [P B, P B] then.
         """
+        if gather:
+            image_embeds, report_embeds = gather(image_embeds), gather(report_embeds)
+            valid = None if valid is None else gather(valid)
         parts = {"contrastive": image_text_contrastive(image_embeds, report_embeds[:, 0], logit_scale, positives)}
         total = parts["contrastive"]
         if self.needs_copies:
@@ -75,6 +81,7 @@ class Objective:
                 similarity_temperature=self.similarity_temperature,
                 positives=positives,
                 products=self.products,
+                gather=gather,
             )
             total = total + self.local_weight * parts["local"]
         return {"loss": total, **parts}

@@ -22,6 +22,7 @@ from prdlib.models.published import WeightsError, image_weights_file, text_encod
 from prdlib.models.text_encoder import (
     LAST_LAYERS,
     ProjectionHead,
+    buckets,
     build_text_encoder,
     load_text_weights,
     max_pieces,
@@ -248,25 +249,29 @@ class PRDModel(PreTrainedModel):
         word_ids: Tensor,
         report_index: Tensor,
         local: bool = False,
-        chunk: int = 64,
+        layout: Mapping[str, Sequence[int]] | None = None,
     ) -> PRDOutput:
         """Every embedding that the losses of one batch need, in one pass over images and one over distinct texts.
 
         pixel_values: [B, 1, S, S] in [0, 1]; input_ids, attention_mask, word_ids: [U, L], the distinct texts of the batch
         sorted by length; report_index: [B, 1 + K], the text of each original (index 0) and copy.
-        local: whether regions and words are projected. chunk: texts encoded together, each chunk as short as it can be.
+        local: whether regions and words are projected. layout: lengths, originals and words as ``Collate`` gives them; without
+        it they are read from the tensors, for which a GPU's host must wait. word_mask of the output lies on the CPU.
         """
+        layout = layout or _layout(attention_mask, word_ids, report_index)
+        place = {text: i for i, text in enumerate(sorted(set(layout["originals"])))}
+        longest = max(layout["words"])
         pooled_images, regions = self.image_features(pixel_values)
-        pooled, states = [], []
-        for start in range(0, len(input_ids), chunk):
-            rows = slice(start, start + chunk)
-            length = int(attention_mask[rows].sum(dim=1).max())
-            state, hidden = self.text_features(
-                {"input_ids": input_ids[rows, :length], "attention_mask": attention_mask[rows, :length]}, words=local
-            )
+        pooled, merged = [], []
+        for rows in buckets(layout["lengths"]):
+            length = layout["lengths"][rows.stop - 1]
+            tokens = {"input_ids": input_ids[rows, :length], "attention_mask": attention_mask[rows, :length]}
+            state, hidden = self.text_features(tokens, words=local)
             pooled.append(state)
-            if local:
-                states.append(nn.functional.pad(hidden, (0, 0, 0, input_ids.shape[1] - length)))
+            kept = [text - rows.start for text in place if rows.start <= text < rows.stop]
+            if local and kept:
+                kept = torch.tensor(kept).to(hidden.device, non_blocking=True)
+                merged.append(merge_pieces(hidden[kept], word_ids[rows, :length][kept], longest))
         text_embeds = normalize(self.text_projection(torch.cat(pooled)).float(), dim=-1)
         scale, discrimination_scale = self.scales()
         output = PRDOutput(
@@ -276,9 +281,11 @@ class PRDModel(PreTrainedModel):
             discrimination_scale=discrimination_scale,
         )
         if local:
-            originals = report_index[:, 0]
             output.region_embeds = self.project_regions(regions)
-            output.word_embeds, output.word_mask = self.project_words(torch.cat(states)[originals], word_ids[originals])
+            words = normalize(self.word_projection(torch.cat(merged)).float(), dim=-1)
+            reports = torch.tensor([place[text] for text in layout["originals"]])
+            output.word_embeds = words[reports.to(words.device, non_blocking=True)]
+            output.word_mask = torch.arange(longest) < torch.tensor(layout["words"])[:, None]
         return output
 
     # -- disk --------------------------------------------------------------------------------------------------------
@@ -304,6 +311,15 @@ class PRDModel(PreTrainedModel):
         tokenizer = PreTrainedTokenizerFast.from_pretrained(pretrained_model_name_or_path)
         model.word_tokenizer = WordTokenizer(tokenizer, max_pieces(model.text_encoder.config))
         return result
+
+
+def _layout(attention_mask: Tensor, word_ids: Tensor, report_index: Tensor) -> dict[str, list[int]]:
+    originals = report_index[:, 0]
+    return {
+        "lengths": attention_mask.sum(dim=1).tolist(),
+        "originals": originals.tolist(),
+        "words": (word_ids.amax(dim=1) + 1)[originals].tolist(),
+    }
 
 
 def _linear(width: int, dim: int) -> nn.Module:

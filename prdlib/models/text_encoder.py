@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -167,6 +167,20 @@ class ProjectionHead(nn.Module):
     def forward(self, states: Tensor) -> Tensor:
         """A report's state [N, H] -> [N, D], not normalised."""
         return self.dense_to_output(self.LayerNorm(self.transform_act_fn(self.dense_to_hidden(states))))
+
+
+def buckets(lengths: Sequence[int], most: int = 64, least: int = 16, padding: float = 1.15) -> Iterator[slice]:
+    """Rows of texts that are encoded together: neighbours in ``lengths``, which are sorted.
+
+    At most ``most`` texts, and the longest is at most ``padding`` times the shortest once there are ``least``; so a long text
+    makes few others longer. On CPUs larger buckets are no faster.
+    """
+    start = 0
+    for row in range(1, len(lengths) + 1):
+        size = row - start
+        if row == len(lengths) or size == most or (size >= least and lengths[row] > padding * lengths[start]):
+            yield slice(start, row)
+            start = row
 
 
 def merge_pieces(states: Tensor, word_ids: Tensor, words: int) -> Tensor:

@@ -8,6 +8,7 @@ from torch.utils.data import DataLoader
 
 from prdlib.data import load_studies, prepare
 from prdlib.data.batches import Collate, EpochSampler, EvaluationData, PairDataset, images_of
+from prdlib.models.dual_encoder import _layout
 from prdlib.text import PERTURBATIONS, WordTokenizer, train_wordpiece
 
 PLACES = ("base", "apex", "hilum", "lingula", "middle lobe")
@@ -47,7 +48,7 @@ def batches(split, tokenizer, workers=0, epoch=1, seed=0, augment=True):
 
 def same(one, other) -> bool:
     return all(
-        a["study_ids"] == b["study_ids"] and all(torch.equal(a[k], b[k]) for k in a if k != "study_ids")
+        all(torch.equal(a[k], b[k]) if isinstance(a[k], torch.Tensor) else a[k] == b[k] for k in a)
         for a, b in zip(one, other, strict=True)
     )
 
@@ -110,6 +111,20 @@ def test_batch_encodes_each_text_once_and_sorted_by_length(split, tokenizer):
     assert groups.dtype == torch.int64
     same_text = torch.tensor([[a["words"] == b["words"] for b in items] for a in items])
     assert torch.equal(groups[:, None] == groups[None], same_text)
+
+
+def test_the_layout_says_what_the_tensors_say(split, tokenizer):
+    data = pairs(split)
+    batch = Collate(tokenizer)([data[(0, i)] for i in range(8)])
+    assert batch["layout"] == _layout(batch["attention_mask"], batch["word_ids"], batch["report_index"])
+
+
+def test_micro_batches_share_the_items_out_in_order(split, tokenizer):
+    data = pairs(split)
+    items = [data[(0, i)] for i in range(5)]
+    parts = Collate(tokenizer, micro_batch=2)(items)["parts"]
+    assert [part["study_ids"] for part in parts] == [[i["study_id"] for i in items[a : a + 2]] for a in (0, 2, 4)]
+    assert same(parts, [Collate(tokenizer)(items[a : a + 2]) for a in (0, 2, 4)])
 
 
 def test_no_copies_is_one_column(split, tokenizer):

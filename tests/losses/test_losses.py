@@ -232,6 +232,37 @@ def test_the_local_loss_is_the_same_inside_autocast():
         torch.testing.assert_close(plain, mixed)
 
 
+def test_products_in_bf16_differ_by_what_the_docstring_says():
+    regions, words = random(16, 9, 32, seed=1).float(), random(16, 12, 32, seed=2, unit=True).float()
+    results = []
+    for products in (None, torch.bfloat16):
+        g, t = regions.detach().requires_grad_(), words.detach().requires_grad_()
+        loss = losses.local_attentive_contrastive(g, t, torch.ones(16, 12, dtype=torch.bool), products=products)
+        loss.backward()
+        results.append((loss.detach(), g.grad, t.grad))
+    for exact, rounded in zip(*results, strict=True):
+        assert 0 < (exact - rounded).norm() / exact.norm() < 1e-2
+
+
+@pytest.mark.parametrize("tau1", [4.0, 40.0, 400.0])
+def test_a_high_attention_temperature_stays_finite_and_right(tau1):
+    regions, words = random(3, 6, 5, seed=1), random(7, 5, seed=2)
+    value = pair_similarity(regions.float(), words.float(), [3, 4], (tau1, 5.0, 10.0))
+    texts = words.split([3, 4])
+    expected = torch.stack([torch.stack([naive_similarity(g, t, tau1, 5.0, 10.0) for t in texts]) for g in regions])
+    torch.testing.assert_close(value.double(), expected, rtol=1e-5, atol=1e-5)
+    assert all(g.isfinite().all() for g in torch.autograd.grad(value.sum(), [regions, words]))
+
+
+def test_a_second_backward_pass_gives_the_same_gradient():
+    """What was kept is written over by the first; the second computes it again."""
+    regions, words = random(3, 6, 5, seed=1), random(7, 5, seed=2)
+    value = pair_similarity(regions, words, [3, 4], (4.0, 5.0, 10.0), keep_bytes=1 << 30).sum()
+    first = torch.autograd.grad(value, [regions, words], retain_graph=True)
+    for one, two in zip(first, torch.autograd.grad(value, [regions, words]), strict=True):
+        torch.testing.assert_close(one, two)
+
+
 def test_local_similarity_passes_gradcheck():
     regions, words = random(2, 3, 4, seed=1), random(5, 4, seed=2)
     assert torch.autograd.gradcheck(lambda g, t: pair_similarity(g, t, [2, 3], (4.0, 5.0, 10.0)), [regions, words])

@@ -8,6 +8,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torchvision.models import resnet50
 from transformers import BertConfig, BertModel
@@ -18,6 +20,7 @@ from prdlib.models import PRDModel, WeightsError, build_model
 from prdlib.models.image_encoder import build_image_encoder, load_image_weights, read_state_dict
 from prdlib.models.text_encoder import (
     ProjectionHead,
+    buckets,
     load_text_weights,
     merge_pieces,
     read_text_config,
@@ -93,7 +96,7 @@ def test_a_report_is_the_mean_of_its_own_pieces_or_its_first_token(tiny_config, 
 def test_forward_equals_the_single_encoders(model):
     tokens = model.tokenise(sorted(REPORTS, key=lambda r: len(r.split())))
     index = torch.tensor([[0, 2], [1, 0], [2, 1]])
-    output = model(images().float()[:, None] / 255, **tokens, report_index=index, local=True, chunk=2)
+    output = model(images().float()[:, None] / 255, **tokens, report_index=index, local=True)
     texts = model.encode_reports(tokens)
     torch.testing.assert_close(output.report_embeds, texts[index], rtol=1e-4, atol=1e-5)
     torch.testing.assert_close(output.image_embeds, model.encode_images(images()))
@@ -101,6 +104,16 @@ def test_forward_equals_the_single_encoders(model):
     words, mask = model.encode_words(tokens)
     assert torch.equal(output.word_mask, mask)
     torch.testing.assert_close(output.word_embeds[mask], words[mask], rtol=1e-4, atol=1e-5)
+
+
+@given(st.lists(st.integers(3, 60), min_size=1, max_size=200).map(sorted))
+def test_buckets_cover_every_text_once_and_pad_little(lengths):
+    rows = list(buckets(lengths, most=20, least=4, padding=1.2))
+    assert [i for bucket in rows for i in range(bucket.start, bucket.stop)] == list(range(len(lengths)))
+    for bucket in rows:
+        part = lengths[bucket]
+        assert len(part) <= 20
+        assert len(part) <= 4 or part[-1] <= 1.2 * part[0] or part[-2] <= part[3] <= part[-1]
 
 
 def test_pieces_of_a_word_are_summed():

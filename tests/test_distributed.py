@@ -1,0 +1,182 @@
+"""Two processes, or micro-batches, train as one process with the whole batch does."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from torch import nn
+
+from prdlib.config import load_profile
+from prdlib.data import prepare
+from prdlib.data.batches import Collate, PairDataset
+from prdlib.distributed import SyncBatchNorm2d, synchronise_batch_norm
+from prdlib.models import PRDModel, build_model
+from prdlib.trainer import PRDTrainer
+from prdlib.training import _arguments
+
+SCRIPT = Path(__file__).parent / "two_processes.py"
+SETTINGS = {
+    "data": {"n_studies": 60, "image_size": 32, "word_limit": 40},
+    "model": {
+        "image_width": 4,
+        "text_width": 32,
+        "text_layers": 1,
+        "projection_dim": 16,
+        "local_dim": 16,
+        "dropout": 0.0,
+    },
+    "training": {"epochs": 1, "batch_size": 8, "precision": "float32", "optimizer": "sgd", "learning_rate": 0.02},
+}
+
+
+@pytest.fixture(scope="module")
+def prepared(tiny_studies, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("prepared")
+    return prepare(tiny_studies, folder, 32, 40), folder
+
+
+def trained(prepared: Path, directory: Path, number: int, **training):
+    settings = {**SETTINGS, "training": {**SETTINGS["training"], **training}}
+    launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(number)] if number > 1 else []
+    command = [sys.executable, *launcher, str(SCRIPT), str(prepared), str(directory), json.dumps(settings)]
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    first = torch.load(directory / "first_step.pt", weights_only=True)
+    return first, PRDModel.from_pretrained(directory).state_dict(), pd.read_csv(directory / "history.csv")
+
+
+@pytest.fixture(scope="module")
+def alone(prepared, tmp_path_factory):
+    return trained(prepared[1], tmp_path_factory.mktemp("alone"), 1)
+
+
+def assert_equal_trainings(one, other):
+    """Loss and gradients of the first step, weights and losses after an epoch of 6, to 1e-5 of their norms.
+
+    Each tensor alone to 1e-4 of its own: sums of float32 are rounded in another order.
+    """
+    assert len(one[0]) == len(other[0]) > 20
+    for mine, theirs in zip(one[:2], other[:2], strict=True):
+        assert mine.keys() == theirs.keys()
+        differences = torch.stack([(theirs[name] - tensor).float().norm() for name, tensor in mine.items()])
+        norms = torch.stack([tensor.float().norm() for tensor in mine.values()])
+        assert differences.norm() <= 1e-5 * norms.norm()
+        assert (differences <= 1e-4 * norms + 1e-7).all()
+    columns = ["loss", "contrastive", "discrimination", "local", "validation_R@1"]
+    pd.testing.assert_frame_equal(one[2][columns], other[2][columns], rtol=1e-5)
+
+
+def test_two_processes_equal_one(prepared, alone, tmp_path):
+    two = trained(prepared[1], tmp_path, 2)
+    assert_equal_trainings(alone, two)
+    assert len(two[0]) == len(alone[0])
+
+
+def test_two_processes_with_a_feature_cache_equal_one_with_it(prepared, tmp_path):
+    """Micro-batches of 4 in each of two processes and of 8 in one: batch norm sees 8 pairs, the same, in both."""
+    whole = trained(prepared[1], tmp_path / "whole", 1, micro_batch=8)
+    two = trained(prepared[1], tmp_path / "two", 2, micro_batch=4)
+    assert_equal_trainings(whole, two)
+
+
+def test_a_training_starts_its_own_processes(prepared, alone, tmp_path):
+    """training.processes, as notebook 02 uses it; in a process of its own, since a fork after torch's threads can hang."""
+    settings = {**SETTINGS, "training": {**SETTINGS["training"], "processes": 2, "threads": 1}}
+    code = (
+        "import sys, json\nfrom prdlib.config import load_profile\nfrom prdlib.data import load_prepared\n"
+        "from prdlib.training import fit\n"
+        "result = fit(load_profile('quick', json.loads(sys.argv[3])), 'prd', 0, load_prepared(sys.argv[1]), sys.argv[2], 'd',"
+        " report=None)\nassert len(result.history) == 1\n"
+    )
+    command = [sys.executable, "-c", code, str(prepared[1]), str(tmp_path), json.dumps(settings)]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr[-3000:]
+    for name, tensor in PRDModel.from_pretrained(tmp_path).state_dict().items():
+        torch.testing.assert_close(tensor, alone[1][name], rtol=1e-5, atol=1e-5)
+
+
+def test_a_batch_that_cannot_be_shared_is_one_sentence(prepared, tmp_path):
+    settings = {**SETTINGS, "training": {**SETTINGS["training"], "batch_size": 7}}
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT),
+               str(prepared[1]), str(tmp_path), json.dumps(settings)]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode
+    assert "A batch of 7 pairs cannot be shared by 2 processes" in done.stderr
+
+
+class TestFeatureCache:
+    """Gradients of micro-batches with the loss of the whole batch."""
+
+    def step(self, prepared, tmp_path, micro_batch, dropout=0.0, train_norm=False):
+        data, _ = prepared
+        settings = {**SETTINGS, "model": {**SETTINGS["model"], "dropout": dropout}}
+        config = load_profile("quick", settings)
+        model, _ = build_model(config, 0, sorted({" ".join(words) for words in data["train"]["words"]}))
+        trainer = PRDTrainer(
+            model=model, args=_arguments(config, 0, tmp_path, 48, 8), config=config, pretrained_images=False
+        )
+        trainer.current_gradient_accumulation_steps = 1  # train() sets it
+        norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
+        if not train_norm:  # with its statistics fixed, an image does not depend on the others of its micro-batch
+            for norm in norms:
+                norm.train = lambda mode=True, norm=norm: norm
+                norm.training = False
+        pairs = PairDataset(data["train"], config.objective.kinds, 3, 0)
+        items = [pairs[(0, i)] for i in range(8)]
+        batch = Collate(model.word_tokenizer, micro_batch=micro_batch)(items)
+        torch.manual_seed(7)
+        loss = trainer.training_step(model, batch)
+        gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        return loss, gradients, norms
+
+    @pytest.mark.parametrize("micro_batch", [3, 1])
+    def test_equals_the_whole_batch(self, prepared, tmp_path, micro_batch):
+        loss, gradients, _ = self.step(prepared, tmp_path, 0)
+        cached_loss, cached, _ = self.step(prepared, tmp_path, micro_batch)
+        torch.testing.assert_close(loss, cached_loss)
+        assert gradients.keys() == cached.keys()
+        assert {"logit_scale", "discrimination_scale"} < set(cached)
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(cached[name], gradient, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
+
+    def test_the_second_pass_has_the_dropout_of_the_first(self, prepared, tmp_path):
+        """One micro-batch of the whole batch is the plain step, dropout included; another draw is another gradient."""
+        loss, gradients, _ = self.step(prepared, tmp_path, 0, dropout=0.5)
+        cached_loss, cached, _ = self.step(prepared, tmp_path, 8, dropout=0.5)
+        torch.testing.assert_close(loss, cached_loss)
+        for name, gradient in gradients.items():
+            torch.testing.assert_close(cached[name], gradient, rtol=1e-4, atol=1e-5)
+        other, _, _ = self.step(prepared, tmp_path, 0)
+        assert not torch.allclose(loss, other)
+
+    def test_running_statistics_see_each_micro_batch_once(self, prepared, tmp_path):
+        _, _, plain = self.step(prepared, tmp_path, 0, train_norm=True)
+        _, _, cached = self.step(prepared, tmp_path, 8, train_norm=True)
+        for one, other in zip(plain, cached, strict=True):
+            torch.testing.assert_close(one.running_mean, other.running_mean)
+            torch.testing.assert_close(one.running_var, other.running_var)
+            assert one.momentum == other.momentum > 0
+
+
+def test_synchronised_batch_norm_of_one_process_is_torchs():
+    plain = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3))
+    copied = nn.Sequential(nn.Conv2d(1, 3, 3), nn.BatchNorm2d(3))
+    copied.load_state_dict(plain.state_dict())
+    synchronise_batch_norm(copied)
+    assert isinstance(copied[1], SyncBatchNorm2d)
+    images = torch.randn(4, 1, 8, 8, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(plain(images), copied(images))
+
+
+def test_fit_says_how_to_use_several_gpus(prepared, tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    with pytest.raises(ValueError, match=r"2 GPUs are visible: set training\.processes"):
+        _arguments(load_profile("quick"), 0, tmp_path, 48, 8)

@@ -1,0 +1,37 @@
+"""One training of the tiny settings, as a script: alone, or in every process that torchrun starts.
+
+Arguments: a folder of prepared data, a folder for the model, a JSON of settings. Beside the model the first process leaves
+first_step.pt, the loss and all gradients of the first step.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import torch
+
+from prdlib.config import load_profile
+from prdlib.data import load_prepared
+from prdlib.distributed import is_first
+from prdlib.trainer import PRDTrainer
+from prdlib.training import fit
+
+
+def main(prepared: str, directory: str, settings: str) -> None:
+    real, kept = PRDTrainer.training_step, []
+
+    def recorded(self, model, inputs, num_items_in_batch=None):
+        loss = real(self, model, inputs, num_items_in_batch)
+        if not kept:
+            gradients = {name: p.grad.clone() for name, p in self.model.named_parameters() if p.grad is not None}
+            kept.append({"loss": loss, **gradients})
+        return loss
+
+    PRDTrainer.training_step = recorded
+    fit(load_profile("quick", json.loads(settings)), "prd", 0, load_prepared(prepared), directory, "d", report=None)
+    if is_first():
+        torch.save(kept[0], Path(directory) / "first_step.pt")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
