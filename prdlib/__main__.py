@@ -1,4 +1,4 @@
-"""Command line: ``python -m prdlib run | status | prepare | pretrain | evaluate | benchmark-set | settings``."""
+"""Command line: ``python -m prdlib run | status | prepare | pretrain | evaluate | benchmark-set | benchmark | settings``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ import yaml
 from prdlib.config import ConfigError, RunConfig, check_method, load_profile
 from prdlib.manifest import continue_command, read_manifest
 from prdlib.repro import project_root, write_atomic
-from prdlib.settings import reference
+from prdlib.settings import nearest, reference
 
 if TYPE_CHECKING:
     from prdlib.notebook import Run
@@ -33,9 +33,11 @@ def parser() -> argparse.ArgumentParser:
         "evaluate", help="the structure benchmark of one model or more, ours or not; AUROC of ours"
     )
     frozen = commands.add_parser("benchmark-set", help="write the edited reports of a split once, for any model")
+    benchmark = commands.add_parser("benchmark", help="speed and memory: ratios to plain versions, measured in one run")
     commands.add_parser("settings", help="every setting with its default, range and meaning")
-    for command in (run, prepare, pretrain, evaluate, frozen):
-        command.add_argument("--profile", default="quick", help="quick, cpu, openi, paper, or a .yaml file")
+    for command in (run, prepare, pretrain, evaluate, frozen, benchmark):
+        default = "cpu" if command is benchmark else "quick"
+        command.add_argument("--profile", default=default, help="quick, cpu, openi, paper, or a .yaml file")
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. training.epochs=3")
         command.add_argument("--data", default="", help="folder of the collection as downloaded")
     run.add_argument("--from", dest="start_from", help="run this step again, and all that need it")
@@ -53,6 +55,11 @@ def parser() -> argparse.ArgumentParser:
     frozen.add_argument("--split", default="test", choices=("train", "validation", "test"))
     frozen.add_argument("--seed", type=int, default=0)
     frozen.add_argument("--export", default="", help="also write every image and text with its key into this folder")
+    benchmark.add_argument(
+        "--only", default="", help="parts, by comma: local, text, step, data, memory, scaling, compile"
+    )
+    benchmark.add_argument("--repeats", type=int, default=5, help="turns of each version")
+    benchmark.add_argument("--output", default="", help="folder for tables (CSV, JSON) and figures")
     return root
 
 
@@ -198,6 +205,38 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _benchmark(options: argparse.Namespace) -> int:
+    from prdlib.benchmark.cost import describe, gpu_hours
+    from prdlib.benchmark.report import PARTS, run_benchmark
+    from prdlib.notebook import open_run
+
+    parts = [part.strip() for part in options.only.split(",") if part.strip()] or list(PARTS)
+    for part in parts:
+        if part not in PARTS:
+            raise ConfigError(f"--only: unknown part {part!r}{nearest(part, PARTS)}: choose of {', '.join(PARTS)}.")
+    if options.repeats < 1:
+        raise ConfigError(f"--repeats is {options.repeats}: it must be 1 or more.")
+    run = open_run(options.profile, settings_of(options.set), data=options.data)
+    report = run_benchmark(run.config, run.data, parts, options.repeats)
+    for table in (report.times, report.scaling):
+        if len(table):
+            print(f"\n{table.to_string(index=False, na_rep='', float_format='{:.3g}'.format)}")
+    if len(report.breakdown):
+        print(
+            f"\nseconds of the parts of a step\n{report.breakdown.drop(columns='turn').median().round(4).to_string()}"
+        )
+    for name in ("text pass", "idle share of an epoch"):
+        if name in report.facts:
+            print(f"\n{name}\n{pd.Series(report.facts[name]).round(4).to_string()}")
+    operations = report.facts.get("operations of a pair, ResNet-50, BERT-base, 224 px")
+    if operations:
+        print(f"\nGPU hours, an ESTIMATE from {describe(operations)}, at an assumed utilisation")
+        print(gpu_hours(operations, epochs=150).to_string(index=False, float_format="{:.3g}".format))
+    if options.output:
+        report.save(options.output)
+    return 0
+
+
 def _auroc(options: argparse.Namespace, models: dict, run: Run) -> int:
     """AUROC of our own checkpoints: other models have other images, prompts and features."""
     from prdlib.evaluation.adapters import PRDAdapter
@@ -274,6 +313,7 @@ COMMANDS = {
     "pretrain": _pretrain,
     "evaluate": _evaluate,
     "benchmark-set": _benchmark_set,
+    "benchmark": _benchmark,
     "settings": _settings,
 }
 

@@ -118,11 +118,8 @@ class Collate:
         place = {words: i for i, words in enumerate(order)}
         padded = [encoded[words] for words in order]
         originals = [place[row[0]] for row in texts]
-        pixels = torch.from_numpy(np.stack([item["image"] for item in items]))[:, None].float() / 255
-        if self.augment:
-            pixels = self._augmented(pixels, items)
         return {
-            "pixel_values": pixels,
+            "pixel_values": self._pixels(items),
             **self.word_tokenizer.pad(padded),
             "report_index": torch.tensor([[place[words] for words in row] for row in texts]),
             "valid": torch.tensor([item["valid"] for item in items]),
@@ -134,6 +131,10 @@ class Collate:
                 "words": [1 + max(padded[text][1]) for text in originals],
             },
         }
+
+    def _pixels(self, items: Sequence[dict[str, Any]]) -> torch.Tensor:
+        pixels = torch.from_numpy(np.stack([item["image"] for item in items]))[:, None].float() / 255
+        return self._augmented(pixels, items) if self.augment else pixels
 
     def _augmented(self, pixels: torch.Tensor, items: Sequence[dict[str, Any]]) -> torch.Tensor:
         draws = np.stack(

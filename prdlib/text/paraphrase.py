@@ -57,6 +57,9 @@ def _leans(report: TaggedReport, part: range, raw: dict[str, Any]) -> bool:
     heading, and so has its place."""
     words = report.words[part.start : part.stop]
     heading = len(part) <= 2 and (words[0].isdigit() or set(words) <= {*raw["headings"], *raw["examinations"]})
+    heading |= (
+        len(part) <= 4 and words[-1].isdigit() and not has_verb(report, part)
+    )  # 'right foot 1', then its findings
     points = (
         words[:2] == ("no", "change")
         or words[:3] == ("no", "interval", "change")

@@ -1,0 +1,105 @@
+"""The benchmark compares equal things, and its tables, figures and memory say what was measured."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from prdlib import __main__ as cli
+from prdlib.benchmark import cases, cost, measure
+from prdlib.benchmark.plain import clean_loop, padded_passes, repeating_loop
+from prdlib.benchmark.report import load_report, run_benchmark
+from prdlib.losses import local_attentive_contrastive
+
+
+@pytest.mark.parametrize("plain", [clean_loop, repeating_loop])
+def test_the_plain_loops_are_the_local_loss_gradients_too(plain):
+    inputs = cases.local_inputs(5, 9, 16, (2, 6))
+    for mine, theirs in zip(
+        cases._with_gradient(local_attentive_contrastive, inputs), cases._with_gradient(plain, inputs), strict=True
+    ):
+        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
+
+
+def test_a_version_that_computes_another_loss_is_not_timed(monkeypatch):
+    monkeypatch.setattr(cases, "repeating_loop", lambda *inputs: 2 * clean_loop(*inputs))
+    monkeypatch.setattr(cases, "take_turns", lambda *_: pytest.fail("timed"))
+    small = cases.local_inputs(4, 4, 8, (2, 3))
+    monkeypatch.setattr(cases, "local_inputs", lambda *_: small)
+    with pytest.raises(RuntimeError, match="repeating loop differs"):
+        cases.local_loss(1)
+
+
+def test_padded_passes_give_the_embeddings_of_the_one_pass(tiny_config, tiny_data):
+    model, pairs = cases._model(tiny_config, tiny_data)
+    items = cases._items(pairs, 8, 1)[0]
+    batch = cases.Collate(model.word_tokenizer)(items)
+    texts = [[item["words"], *item["copies"]] for item in items]
+    with torch.no_grad():
+        torch.testing.assert_close(
+            cases._report_embeds(model, batch),
+            padded_passes(model, model.word_tokenizer, texts, 60),
+            rtol=1e-4,
+            atol=1e-5,
+        )
+
+
+def test_the_parts_of_a_step_are_the_step(tiny_config, tiny_data):
+    """The same loss, and after it the same weights, whether it is taken apart or not."""
+    whole, apart = cases.small_step(tiny_config, tiny_data), cases.small_step(tiny_config, tiny_data)
+    for step in (whole, apart):
+        step.objective = cases.Objective(0.5, 0.1)
+    whole.whole()
+    seconds = apart.parts()
+    assert all(value >= 0 for value in seconds.values())
+    norms = ("running", "batches_tracked")  # the image encoder runs twice when it is timed
+    for (name, one), other in zip(whole.model.named_parameters(), apart.model.parameters(), strict=True):
+        assert not any(part in name for part in norms)
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=3e-4)  # bf16 products, AdamW's first step of 1e-4
+
+
+def test_versions_are_timed_in_turn_and_compared_by_their_medians():
+    calls = []
+    seconds = measure.take_turns({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3)
+    assert calls == ["a", "b"] * 4
+    assert [len(values) for values in seconds.values()] == [3, 3]
+    table = measure.rows("part", "case", {"a": [4.0, 1.0, 9.0], "b": [2.0, 2.0, 2.0]}, {"b": ("a", "1.5")})
+    assert table[1]["ratio"] == 2.0
+    assert (table[0]["min_s"], table[0]["median_s"], table[0]["max_s"]) == (1.0, 4.0, 9.0)
+    assert np.isnan(table[0]["ratio"])
+
+
+def test_peak_memory_sees_what_is_given_back():
+    assert 0.25 < measure.peak_memory(_fill, 400) < 1.0  # 400 MB
+    assert measure.peak_memory(_fill, 1) < 0.1
+
+
+def _fill(megabytes: int) -> None:
+    torch.ones(megabytes, 1 << 18).sum()
+
+
+def test_the_report_is_saved_and_read_again(tiny_config, tiny_data, tmp_path):
+    report = run_benchmark(tiny_config, tiny_data, ["text", "data"], repeats=1, tell=lambda _: None)
+    assert set(report.times["part"]) == {"text pass", "data"}
+    assert report.facts["text pass"]["tokens computed / useful"] < 1.3
+    assert report.facts["text pass"]["largest difference of an embedding"] < 0.05  # bf16
+    assert all(0 < share < 1 for share in report.facts["idle share of an epoch"].values())
+    report.save(tmp_path)
+    again = load_report(tmp_path)
+    numbers = ["min_s", "median_s", "max_s", "repeats", "ratio"]
+    pd.testing.assert_frame_equal(again.times[numbers], report.times[numbers])
+    assert (tmp_path / "benchmark_ratios.png").stat().st_size > 5000
+
+
+def test_estimated_hours_grow_with_studies_and_say_what_they_assume(tiny_config, tiny_data):
+    operations = cost.operations_per_pair(cases.small_step(tiny_config, tiny_data))
+    assert operations > 1e6
+    table = cost.gpu_hours(operations, 10)
+    hours = table["A100 at 30%, hours"]
+    assert hours[2] / hours[0] == pytest.approx(table["studies"][2] / table["studies"][0])
+    assert hours[0] == pytest.approx(2700 * 10 * operations / (312e12 * 0.3) / 3600)
+
+
+def test_an_unknown_part_is_one_sentence(capsys):
+    assert cli.main(["benchmark", "--profile", "quick", "--only", "txt"]) == 2
+    assert "unknown part 'txt' (did you mean 'text'?)" in capsys.readouterr().err
