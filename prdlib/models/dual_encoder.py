@@ -203,9 +203,12 @@ class PRDModel(PreTrainedModel):
 
         A report's state is the mean of the last layer over its pieces, or the first token's: ``config.text_pooling``.
         """
-        output = self.text_encoder(
-            input_ids=tokens["input_ids"], attention_mask=tokens["attention_mask"], output_hidden_states=words
-        )
+        attended = tokens["attention_mask"]
+        if (
+            self.text_encoder.config._attn_implementation == "sdpa"
+        ):  # given whole, else transformers asks whether all are 1
+            attended = attended.bool()[:, None, None].expand(-1, 1, attended.shape[1], -1)
+        output = self.text_encoder(input_ids=tokens["input_ids"], attention_mask=attended, output_hidden_states=words)
         states = None
         if words:
             layers = output.hidden_states[1:][-LAST_LAYERS:]
