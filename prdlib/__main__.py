@@ -147,12 +147,14 @@ def _prepare(options: argparse.Namespace) -> int:
 
 
 def _pretrain(options: argparse.Namespace) -> int:
+    from prdlib.distributed import is_first
     from prdlib.notebook import open_run
 
     check_method(options.method)
     run = open_run(options.profile, settings_of(options.set), data=options.data)
     result = run.fit(options.method, options.seed)
-    print(f"{result.seconds / 60:.1f} min, model: {_relative(result.directory)}")
+    if is_first():
+        print(f"{result.seconds / 60:.1f} min, model: {_relative(result.directory)}")
     return 0
 
 

@@ -7,6 +7,7 @@ process with the whole batch (negatives of one process alone would be a smaller 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -21,8 +22,8 @@ def processes() -> int:
 
 
 def is_first() -> bool:
-    """Whether this process is the one that writes files."""
-    return processes() == 1 or dist.get_rank() == 0
+    """Whether this process is the one that writes files and speaks; a launcher's RANK counts before they have met."""
+    return (dist.get_rank() if processes() > 1 else int(os.environ.get("RANK", "0"))) == 0
 
 
 def wait_for_all() -> None:

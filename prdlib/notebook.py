@@ -21,6 +21,7 @@ from prdlib import repro
 from prdlib.config import RunConfig, load_profile
 from prdlib.data import DataError, Studies, load_studies, prepare, prepared_info
 from prdlib.data.batches import EvaluationData
+from prdlib.distributed import is_first
 from prdlib.evaluation import grounding
 from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.benchmark_set import BenchmarkSet
@@ -195,7 +196,13 @@ def open_run(
     quiet()
     config = load_profile(profile, settings).with_data(data)
     run = Run(config, Path(run_dir) if run_dir else default_run_dir(config))
-    state = repro.provenance()
+    if is_first():
+        _print_provenance(run, facts)
+    return run
+
+
+def _print_provenance(run: Run, facts: Mapping[str, Any]) -> None:
+    config, state = run.config, repro.provenance()
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {torch.get_num_threads()} threads"
     print(f"run      {run.folder.name} ({config.profile}), data {config.data.name} {config.data.image_size} px")
     if facts:
@@ -205,4 +212,3 @@ def open_run(
     print(f"git      {(state['commit'] or 'no checkout')[:12]}{' with changes' if state['dirty'] else ''}")
     if config.profile == "quick":
         print(BANNER)
-    return run
