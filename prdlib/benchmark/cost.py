@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import pandas as pd
 from torch.utils.flop_counter import FlopCounterMode
 
-from prdlib.benchmark.cases import Step
+from prdlib.benchmark.step import Step
 
 COLLECTIONS = {
     "Open-I": 2_700,

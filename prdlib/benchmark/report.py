@@ -15,8 +15,14 @@ import psutil
 import torch
 from datasets import DatasetDict
 
-from prdlib.benchmark import cases, cost
+from prdlib.benchmark import cost
+from prdlib.benchmark.data import data_rates, idle_share
 from prdlib.benchmark.figures import ratios, scaling_curves, step_breakdown
+from prdlib.benchmark.local import local_loss, local_memory
+from prdlib.benchmark.scaling import scaling_of_local_loss, scaling_of_step
+from prdlib.benchmark.setup import threads
+from prdlib.benchmark.step import compiled_step, large_step, small_step, step_times
+from prdlib.benchmark.texts import text_pass
 from prdlib.config import RunConfig
 from prdlib.plots import save_figure
 from prdlib.repro import git_state, versions, write_atomic, write_json
@@ -79,33 +85,33 @@ def run_benchmark(
 def _measured(
     config: RunConfig, data: DatasetDict, parts: Sequence[str], repeats: int, facts: dict[str, Any]
 ) -> Iterator[tuple[str, pd.DataFrame]]:
-    threads = config.training.threads or torch.get_num_threads()
+    number = config.training.threads or torch.get_num_threads()
     if "local" in parts:
-        yield "local loss", cases.local_loss(repeats)
+        yield "local loss", local_loss(repeats)
     if "memory" in parts:
-        yield "memory", cases.local_memory()
+        yield "memory", local_memory()
     if "step" in parts:
-        large = cases.large_step(config, data)
-        yield "step, large encoders", cases.step_times("ResNet-50, BERT-base, 224 px, B 16", large, 3)
+        large = large_step(config, data)
+        yield "step, large encoders", step_times("ResNet-50, BERT-base, 224 px, B 16", large, 3)
         facts["operations of a pair, ResNet-50, BERT-base, 224 px"] = cost.operations_per_pair(large)
     if "scaling" in parts:
-        local = cases.scaling(max(2, repeats // 2))
-        with cases.threads(threads):
-            step = cases.step_scaling(config, data, max(2, repeats // 2))
+        local = scaling_of_local_loss(max(2, repeats // 2))
+        with threads(number):
+            step = scaling_of_step(config, data, max(2, repeats // 2))
         yield "scaling", pd.concat([local, step], ignore_index=True)
-    with cases.threads(threads):
+    with threads(number):
         if "text" in parts:
-            table, facts["text pass"] = cases.text_pass(config, data, repeats)
+            table, facts["text pass"] = text_pass(config, data, repeats)
             yield "text pass", table
         if "step" in parts:
-            step = cases.small_step(config, data)
-            yield "step", cases.step_times(f"profile {config.profile}, B {len(step.batch['valid'])}", step, 2 * repeats)
+            step = small_step(config, data)
+            yield "step", step_times(f"profile {config.profile}, B {len(step.batch['valid'])}", step, 2 * repeats)
             yield "breakdown", pd.DataFrame([{"turn": turn, **step.parts()} for turn in range(repeats + 1)][1:])
         if "compile" in parts:
-            yield "torch.compile", cases.compiled_step(config, data, repeats)
+            yield "torch.compile", compiled_step(config, data, repeats)
         if "data" in parts:
-            yield "data", cases.data_rates(config, data, repeats)
-            facts["idle share of an epoch"] = {f"{n} workers": cases.idle_share(config, data, n) for n in (0, 1)}
+            yield "data", data_rates(config, data, repeats)
+            facts["idle share of an epoch"] = {f"{n} workers": idle_share(config, data, n) for n in (0, 1)}
 
 
 def machine() -> dict[str, Any]:

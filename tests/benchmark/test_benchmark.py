@@ -6,39 +6,41 @@ import pytest
 import torch
 
 from prdlib import __main__ as cli
-from prdlib.benchmark import cases, cost, measure
+from prdlib.benchmark import cost, local, measure, setup, texts
 from prdlib.benchmark.plain import clean_loop, padded_passes, repeating_loop
 from prdlib.benchmark.report import load_report, run_benchmark
-from prdlib.losses import local_attentive_contrastive
+from prdlib.benchmark.step import small_step
+from prdlib.data.batches import Collate
+from prdlib.losses import Objective, local_attentive_contrastive
 
 
 @pytest.mark.parametrize("plain", [clean_loop, repeating_loop])
 def test_the_plain_loops_are_the_local_loss_gradients_too(plain):
-    inputs = cases.local_inputs(5, 9, 16, (2, 6))
+    inputs = local.local_inputs(5, 9, 16, (2, 6))
     for mine, theirs in zip(
-        cases._with_gradient(local_attentive_contrastive, inputs), cases._with_gradient(plain, inputs), strict=True
+        local.with_gradient(local_attentive_contrastive, inputs), local.with_gradient(plain, inputs), strict=True
     ):
         torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-6)
 
 
 def test_a_version_that_computes_another_loss_is_not_timed(monkeypatch):
-    monkeypatch.setattr(cases, "repeating_loop", lambda *inputs: 2 * clean_loop(*inputs))
-    monkeypatch.setattr(cases, "take_turns", lambda *_: pytest.fail("timed"))
-    small = cases.local_inputs(4, 4, 8, (2, 3))
-    monkeypatch.setattr(cases, "local_inputs", lambda *_: small)
+    monkeypatch.setattr(local, "repeating_loop", lambda *inputs: 2 * clean_loop(*inputs))
+    monkeypatch.setattr(local, "take_turns", lambda *_: pytest.fail("timed"))
+    small = local.local_inputs(4, 4, 8, (2, 3))
+    monkeypatch.setattr(local, "local_inputs", lambda *_: small)
     with pytest.raises(RuntimeError, match="repeating loop differs"):
-        cases.local_loss(1)
+        local.local_loss(1)
 
 
 def test_padded_passes_give_the_embeddings_of_the_one_pass(tiny_config, tiny_data):
-    model, pairs = cases._model(tiny_config, tiny_data)
-    items = cases._items(pairs, 8, 1)[0]
-    batch = cases.Collate(model.word_tokenizer)(items)
-    texts = [[item["words"], *item["copies"]] for item in items]
+    model, pairs = setup.model_and_pairs(tiny_config, tiny_data)
+    items = setup.items_of(pairs, 8, 1)[0]
+    batch = Collate(model.word_tokenizer)(items)
+    reports = [[item["words"], *item["copies"]] for item in items]
     with torch.no_grad():
         torch.testing.assert_close(
-            cases._report_embeds(model, batch),
-            padded_passes(model, model.word_tokenizer, texts, 60),
+            texts.report_embeds(model, batch),
+            padded_passes(model, model.word_tokenizer, reports, 60),
             rtol=1e-4,
             atol=1e-5,
         )
@@ -46,9 +48,9 @@ def test_padded_passes_give_the_embeddings_of_the_one_pass(tiny_config, tiny_dat
 
 def test_the_parts_of_a_step_are_the_step(tiny_config, tiny_data):
     """The same loss, and after it the same weights, whether it is taken apart or not."""
-    whole, apart = cases.small_step(tiny_config, tiny_data), cases.small_step(tiny_config, tiny_data)
+    whole, apart = small_step(tiny_config, tiny_data), small_step(tiny_config, tiny_data)
     for step in (whole, apart):
-        step.objective = cases.Objective(0.5, 0.1)
+        step.objective = Objective(0.5, 0.1)
     whole.whole()
     seconds = apart.parts()
     assert all(value >= 0 for value in seconds.values())
@@ -92,7 +94,7 @@ def test_the_report_is_saved_and_read_again(tiny_config, tiny_data, tmp_path):
 
 
 def test_estimated_hours_grow_with_studies_and_say_what_they_assume(tiny_config, tiny_data):
-    operations = cost.operations_per_pair(cases.small_step(tiny_config, tiny_data))
+    operations = cost.operations_per_pair(small_step(tiny_config, tiny_data))
     assert operations > 1e6
     table = cost.gpu_hours(operations, 10)
     hours = table["A100 at 30%, hours"]

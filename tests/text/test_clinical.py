@@ -164,6 +164,7 @@ def test_a_measurement_changes_everywhere_and_keeps_its_form():
         ("paraphrase_voice", "Heart size is stable. There is moderate edema."),  # would be stable, too
         ("paraphrase_sentence_order", "There is a basal infiltrate. The heart is large. No infiltrates."),
         ("paraphrase_sentence_order", "Pacemaker on the left. No interval change in position. Lungs are clear."),
+        ("paraphrase_sentence_order", "Lungs are clear. Right foot 1. No osseous infection."),
         ("paraphrase_synonyms", "A pericardial effusion. A small pleural effusion."),
         ("paraphrase_synonyms", "Enlarged cardiac silhouette."),
     ],
