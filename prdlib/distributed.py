@@ -8,12 +8,15 @@ process with the whole batch (negatives of one process alone would be a smaller 
 from __future__ import annotations
 
 import os
+import uuid
 from collections.abc import Callable
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
 
 def processes() -> int:
@@ -96,16 +99,24 @@ def synchronise_batch_norm(model: nn.Module) -> None:
             module.__class__ = SyncBatchNorm2d
 
 
+class ProcessError(RuntimeError):
+    """A process that was started here failed; says which and with what."""
+
+
 def launch(function: Callable[..., None], arguments: tuple[Any, ...], number: int) -> None:
-    """Run the importable ``function`` in ``number`` new processes, one per GPU, or on CPU cores without one.
+    """Run the importable ``function`` (torch's ``record`` around it) in ``number`` new processes, one per GPU or on CPU cores.
 
-    Its results come back through files. For notebooks: on the command line ``torchrun`` and ``accelerate launch`` do this.
+    Its results come back through files. For notebooks, in place of torchrun or accelerate launch: as accelerate's
+    ``notebook_launcher``, but the processes are spawned, not forked, so that this one may have used a GPU or
+    threads before. Raises ProcessError with the words of the first failure.
     """
-    if torch.cuda.is_available():
-        from accelerate import notebook_launcher
-
-        notebook_launcher(function, arguments, num_processes=number)
-    else:
-        from accelerate import debug_launcher
-
-        debug_launcher(function, arguments, num_processes=number)
+    settings = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=number, run_id=uuid.uuid4().hex, rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0", max_restarts=0, start_method="spawn",
+    )  # fmt: skip
+    try:
+        elastic_launch(settings, function)(*arguments)
+    except ChildFailedError as error:
+        rank, failure = error.get_first_failure()
+        message = failure.message["message"] if isinstance(failure.message, dict) else failure.message
+        raise ProcessError(f"Process {rank} of {number} failed: {message}") from error

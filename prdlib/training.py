@@ -19,6 +19,7 @@ import pandas as pd
 import torch
 from accelerate import PartialState
 from datasets import DatasetDict
+from torch.distributed.elastic.multiprocessing.errors import record
 from transformers import TrainingArguments
 from transformers.trainer_callback import PrinterCallback
 from transformers.utils.logging import disable_progress_bar
@@ -228,6 +229,7 @@ def _join_processes() -> None:
         PartialState(cpu=not torch.cuda.is_available())
 
 
+@record
 def _fit_in_process(
     config: RunConfig, method: str, seed: int, data: DatasetDict, directory: Path, data_hash: str, told: bool
 ) -> None:

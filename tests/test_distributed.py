@@ -14,10 +14,10 @@ from torch import nn
 from prdlib.config import load_profile
 from prdlib.data import prepare
 from prdlib.data.batches import Collate, PairDataset
-from prdlib.distributed import SyncBatchNorm2d, synchronise_batch_norm
+from prdlib.distributed import ProcessError, SyncBatchNorm2d, synchronise_batch_norm
 from prdlib.models import PRDModel, build_model
 from prdlib.trainer import PRDTrainer
-from prdlib.training import _arguments
+from prdlib.training import _arguments, fit
 
 SCRIPT = Path(__file__).parent / "two_processes.py"
 SETTINGS = {
@@ -86,7 +86,7 @@ def test_two_processes_with_a_feature_cache_equal_one_with_it(prepared, tmp_path
 
 
 def test_a_training_starts_its_own_processes(prepared, alone, tmp_path):
-    """training.processes, as notebook 02 uses it; in a process of its own, since a fork after torch's threads can hang."""
+    """training.processes, as notebook 02 uses it; in a session without a file, like a notebook's."""
     settings = {**SETTINGS, "training": {**SETTINGS["training"], "processes": 2, "threads": 1}}
     code = (
         "import sys, json\nfrom prdlib.config import load_profile\nfrom prdlib.data import load_prepared\n"
@@ -100,6 +100,12 @@ def test_a_training_starts_its_own_processes(prepared, alone, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     for name, tensor in PRDModel.from_pretrained(tmp_path).state_dict().items():
         torch.testing.assert_close(tensor, alone[1][name], rtol=1e-5, atol=1e-5)
+
+
+def test_what_fails_in_a_process_is_told(prepared):
+    config = load_profile("quick", {**SETTINGS, "training": {**SETTINGS["training"], "processes": 2, "batch_size": 7}})
+    with pytest.raises(ProcessError, match="A batch of 7 pairs cannot be shared by 2 processes"):
+        fit(config, "prd", 0, prepared[0], prepared[1].parent / "fails", "d", report=None)
 
 
 def test_a_batch_that_cannot_be_shared_is_one_sentence(prepared, tmp_path):

@@ -12,6 +12,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from prdlib.benchmark.cost import describe, gpu_hours
+from prdlib.benchmark.report import load_report
 from prdlib.config import METHODS, RunConfig, load_profile
 from prdlib.settings import reference
 
@@ -19,6 +21,10 @@ ROOT = Path(__file__).parents[1]
 MARKS = "<!-- settings: generated from the dataclasses by tests/test_readme.py -->", "<!-- end of settings -->"
 
 RESULTS = "<!-- results: generated from papermill_runs/reference by tests/test_readme.py -->", "<!-- end of results -->"
+SPEED = (
+    "<!-- speed: generated from papermill_runs/reference/benchmark by tests/test_readme.py -->",
+    "<!-- end of speed -->",
+)
 REFERENCE = ROOT / "papermill_runs" / "reference"
 GAINS = (
     "5 options",
@@ -81,6 +87,49 @@ def gain_rows(folder: Path, methods: list[str]) -> list[str]:
     return rows
 
 
+def speed_tables() -> str:
+    """Ours beside the plain versions, memory, waiting, and the estimated hours, from the stored benchmark."""
+    report = load_report(REFERENCE / "benchmark")
+    facts = report.facts
+    m = facts["machine"]
+    rows = [f"{m['device']}, {m['cores']} cores, {m['gigabytes']} GB, torch {facts['versions']['torch']}; {facts['repeats']} "
+            "turns or more of each version, medians (least to most).", ""]  # fmt: skip
+    rows += ["| part | size | version | seconds | ratio | aim |", "|---" * 6 + "|"]
+    for row in report.times[report.times["ratio"].notna()].itertuples():
+        aim = "" if pd.isna(row.target) else f"{row.target} or more"
+        what = row.of.removesuffix(" / this")
+        rows.append(
+            f"| {row.part} | {row.case} | {row.version} | {row.median_s:.3g} ({row.min_s:.3g} to {row.max_s:.3g}) | "
+            f"{row.ratio:.2f} x as fast as {what} | {aim} |"
+        )
+    for row in report.times[report.times["gigabytes"].notna()].itertuples():
+        aim = "" if pd.isna(row.target) else f"{row.target} GB or less"
+        rows.append(f"| memory | {row.case} | {row.version} | {row.gigabytes:.2f} GB | | {aim} |")
+    for row in report.times[report.times["images_per_s"].notna()].itertuples():
+        aim = "1500 or more" if row.version.startswith("decode") else ""
+        rows.append(f"| data | {row.case} | {row.version} | {row.images_per_s:,.0f} images a second | | {aim} |")
+    for workers, share in facts["idle share of an epoch"].items():
+        rows.append(
+            f"| data | {facts['data'].split(',')[0]}, share of an epoch spent waiting | {workers} | {share:.1%} | | 5 % or less |"
+        )
+    tokens = facts["text pass"]
+    rows.append(
+        f"| text pass | tokens computed / useful tokens | ours | {tokens['tokens computed / useful']:.3f} | | 1.1 or less |"
+    )
+    operations = facts["operations of a pair, ResNet-50, BERT-base, 224 px"]
+    rows += [
+        "",
+        f"An estimate, not a measurement: {describe(operations)}, K = 3, 150 epochs, at an assumed utilisation.",
+        "",
+    ]
+    hours = gpu_hours(operations, 150)
+    rows += ["| " + " | ".join(hours.columns) + " |", "|---" * len(hours.columns) + "|"]
+    for values in hours.itertuples(index=False):
+        cells = [f"{v:.3g}" if isinstance(v, float) else f"{v:,}" if isinstance(v, int) else v for v in values]
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
 def settings_table() -> str:
     rows = ["| setting | default | values | meaning |", "|---|---|---|---|"]
     for row in reference(RunConfig):
@@ -100,6 +149,10 @@ def test_settings_table_is_the_dataclasses():
 
 def test_results_are_those_of_the_reference_runs():
     assert between(RESULTS) == results_tables()
+
+
+def test_speed_is_that_of_the_stored_benchmark():
+    assert between(SPEED) == speed_tables()
 
 
 def test_reference_of_the_phantom_is_of_todays_settings():
@@ -156,6 +209,6 @@ def test_profiles_that_own_data_name_exist():
 
 if __name__ == "__main__":
     text = (ROOT / "README.md").read_text()
-    for (start, end), table in ((MARKS, settings_table()), (RESULTS, results_tables())):
+    for (start, end), table in ((MARKS, settings_table()), (RESULTS, results_tables()), (SPEED, speed_tables())):
         text = text.replace(text[text.index(start) : text.index(end)], f"{start}\n{table}\n")
     (ROOT / "README.md").write_text(text)
