@@ -1,8 +1,14 @@
 """Batches depend on (seed, epoch, study) alone; equal texts are encoded once; sides are never mirrored."""
 
+import gc
+import tracemalloc
+
 import numpy as np
+import psutil
+import pyarrow as pa
 import pytest
 import torch
+from datasets import Dataset
 from openi_collection import write_csv
 from torch.utils.data import DataLoader
 
@@ -136,11 +142,88 @@ def test_pixels_are_the_image_and_augmentation_moves_them_without_mirroring(spli
     assert len({p.numpy().tobytes() for p in changed}) == 60
 
 
-def test_large_splits_are_decoded_one_by_one_with_the_same_result(split, monkeypatch):
+def equal(item, other) -> bool:
+    return np.array_equal(item["image"], other["image"]) and all(item[k] == other[k] for k in item if k != "image")
+
+
+def test_what_is_too_large_for_memory_is_read_one_by_one_with_the_same_result(split, monkeypatch):
     cached = pairs(split)
     monkeypatch.setattr("prdlib.data.batches.CACHE_BYTES", 0)
+    monkeypatch.setattr("prdlib.data.batches.CACHE_REPORTS", 0)
+    monkeypatch.setattr("prdlib.data.batches.images_of", lambda _: pytest.fail("all images decoded"))
     single = pairs(split)
-    assert all(np.array_equal(cached[(2, i)]["image"], single[(2, i)]["image"]) for i in range(len(cached)))
+    assert all(equal(cached[(2, i)], single[(2, i)]) for i in range(len(cached)))
+
+
+def test_rows_groups_and_ids_are_those_of_the_split_in_any_order(split):
+    mixed = split.select(np.random.default_rng(0).permutation(len(split)))
+    data, ids = pairs(mixed), mixed["study_id"][:]
+    assert data.study_ids == list(dict.fromkeys(ids))
+    for i, study in enumerate(data.study_ids):
+        assert data.rows_of(i).tolist() == [row for row, other in enumerate(ids) if other == study]
+        assert data.groups[i] == mixed[int(data.rows_of(i)[0])]["report_group"]
+        assert data[i]["study_id"] == study
+    assert equal(data[-1], data[len(data) - 1])
+    with pytest.raises(IndexError):
+        data[len(data)]
+
+
+def many(split, studies: int) -> Dataset:
+    """``studies`` studies of two images, all with the rows of one: chunks that share every column but the ids, so cheap."""
+    two = split.select([0, 1] * 1000).with_format("arrow")[:].combine_chunks()
+    assert len(set(two["study_id"].to_pylist())) == 1
+    place = two.schema.get_field_index("study_id")
+    ids = np.repeat([f"study-{n:08d}" for n in range(studies)], 2).reshape(-1, 2000)
+    chunks = [two.set_column(place, "study_id", pa.array(part)).to_batches()[0] for part in ids]
+    return Dataset(pa.Table.from_batches(chunks), fingerprint=f"made-of-{studies}")  # else all of it is hashed
+
+
+def memory() -> int:
+    """Bytes of Python's objects, of NumPy's and of Arrow's arrays, while tracemalloc is at work."""
+    gc.collect()
+    return tracemalloc.get_traced_memory()[0] + pa.total_allocated_bytes()
+
+
+@pytest.fixture
+def traced():
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+def test_two_hundred_thousand_studies_take_a_few_integers_each(split, monkeypatch, traced):
+    monkeypatch.setattr("prdlib.data.batches.CACHE_BYTES", 0)  # 400,000 images of usual size would not be kept either
+    number = 200_000
+    large = many(split, number)
+    before = memory()
+    tracemalloc.reset_peak()
+    objects = tracemalloc.get_traced_memory()[1]
+    data = pairs(large)
+    assert len(data) == number
+    assert memory() - before < 40 * number  # two rows, a start and a group are 24 bytes; a list of the ids alone is 70
+    assert tracemalloc.get_traced_memory()[1] - objects < 50 * number  # nor is there such a list for a moment
+    some = np.random.default_rng(0).permutation(number)[:400].tolist()
+    data[(0, some[0])]
+    before = memory()
+    assert [data[(1, i)]["study_id"] for i in some] == [f"study-{i:08d}" for i in some]
+    assert memory() - before < 200 << 10  # 400 reports are 800 KB
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_memory_is_flat_over_fifty_epochs(split, tokenizer, monkeypatch, traced, kept):
+    if not kept:
+        monkeypatch.setattr("prdlib.data.batches.CACHE_BYTES", 0)
+        monkeypatch.setattr("prdlib.data.batches.CACHE_REPORTS", 0)
+    data = pairs(split)
+    sampler = EpochSampler(len(data), 0)
+    loader = DataLoader(data, batch_size=5, sampler=sampler, collate_fn=Collate(tokenizer))
+    for epoch in range(60):
+        if epoch == 10:  # what is made once is there
+            before, resident = memory(), psutil.Process().memory_info().rss
+        sampler.set_epoch(epoch)
+        assert len(list(loader)) == 5
+    assert memory() - before < 64 << 10  # the words of one item per epoch would be 200 KB
+    assert psutil.Process().memory_info().rss - resident < 16 << 20
 
 
 def test_evaluation_takes_the_frontal_image_of_each_study(split):
