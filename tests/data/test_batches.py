@@ -1,14 +1,12 @@
 """Batches depend on (seed, epoch, study) alone; equal texts are encoded once; sides are never mirrored."""
 
-import gc
 import tracemalloc
 
 import numpy as np
 import psutil
-import pyarrow as pa
 import pytest
 import torch
-from datasets import Dataset
+from large_split import large_split, memory
 from openi_collection import write_csv
 from torch.utils.data import DataLoader
 
@@ -168,22 +166,6 @@ def test_rows_groups_and_ids_are_those_of_the_split_in_any_order(split):
         data[len(data)]
 
 
-def many(split, studies: int) -> Dataset:
-    """``studies`` studies of two images, all with the rows of one: chunks that share every column but the ids, so cheap."""
-    two = split.select([0, 1] * 1000).with_format("arrow")[:].combine_chunks()
-    assert len(set(two["study_id"].to_pylist())) == 1
-    place = two.schema.get_field_index("study_id")
-    ids = np.repeat([f"study-{n:08d}" for n in range(studies)], 2).reshape(-1, 2000)
-    chunks = [two.set_column(place, "study_id", pa.array(part)).to_batches()[0] for part in ids]
-    return Dataset(pa.Table.from_batches(chunks), fingerprint=f"made-of-{studies}")  # else all of it is hashed
-
-
-def memory() -> int:
-    """Bytes of Python's objects, of NumPy's and of Arrow's arrays, while tracemalloc is at work."""
-    gc.collect()
-    return tracemalloc.get_traced_memory()[0] + pa.total_allocated_bytes()
-
-
 @pytest.fixture
 def traced():
     tracemalloc.start()
@@ -194,7 +176,7 @@ def traced():
 def test_two_hundred_thousand_studies_take_a_few_integers_each(split, monkeypatch, traced):
     monkeypatch.setattr("prdlib.data.batches.CACHE_BYTES", 0)  # 400,000 images of usual size would not be kept either
     number = 200_000
-    large = many(split, number)
+    large = large_split(split, number)
     before = memory()
     tracemalloc.reset_peak()
     objects = tracemalloc.get_traced_memory()[1]
