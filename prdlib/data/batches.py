@@ -6,7 +6,7 @@ Everything random depends on (seed, epoch, study) alone: a batch is the same wha
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,12 +16,42 @@ from datasets import Dataset
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
-from prdlib.data.preparation import tagged_report
+from prdlib.data.preparation import REPORT_COLUMNS, tagged_report
 from prdlib.images import decode_png
 from prdlib.repro import generator
 from prdlib.text import TaggedReport, WordTokenizer, draw_names, perturb
 
 CACHE_BYTES = 512 << 20  # decoded images of a split are kept in memory up to this size
+CACHE_REPORTS = 8192  # reports of a split are kept in memory up to this number of studies (5 KB each at 60 words)
+
+
+def pair_item(
+    epoch: int,
+    study_id: str,
+    report: TaggedReport,
+    group: int,
+    views: int,
+    image: Callable[[int], np.ndarray],
+    perturbations: Sequence[str],
+    copies: int,
+    seed: int,
+) -> dict[str, Any]:
+    """One study in one epoch, wherever it is read from; see :class:`PairDataset` for what the item holds.
+
+    views: number of the study's images; image: the one of 0 to views - 1 that is drawn, uint8 [S, S].
+    """
+    view = int(generator(seed, epoch, study_id, "view").integers(views)) if views > 1 else 0
+    names = draw_names(perturbations, copies, seed, epoch, study_id) if copies else ()
+    drawn = [perturb(report, name, generator(seed, epoch, study_id, name)) for name in names]
+    return {
+        "study_id": study_id,
+        "epoch": epoch,
+        "image": image(view),
+        "words": report.words,
+        "copies": [tuple(copy.text.split()) for copy in drawn],
+        "valid": [True, *(not copy.is_noop for copy in drawn)],
+        "report_group": group,
+    }
 
 
 class PairDataset(TorchDataset):
@@ -30,46 +60,64 @@ class PairDataset(TorchDataset):
     perturbations, copies: kinds to draw from and K, the number drawn for each study and epoch; no copies when K is 0.
     An item: study_id, image uint8 [S, S] (one of the study's, drawn per epoch), words, copies (K word tuples), valid
     (1 + K booleans, False for a copy that equals the original), report_group, epoch.
+    groups: report group of each study, int64 [N]. In memory are a few integers per study, and reports and decoded images up
+    to CACHE_REPORTS and CACHE_BYTES; the rest is read from the memory-mapped split when it is asked for.
     """
 
     def __init__(self, split: Dataset, perturbations: Sequence[str] = (), copies: int = 0, seed: int = 0) -> None:
         self.perturbations, self.copies, self.seed = tuple(perturbations), copies, seed
-        ids = list(split["study_id"])
-        self.rows: dict[str, list[int]] = {}
-        for row, study_id in enumerate(ids):
-            self.rows.setdefault(study_id, []).append(row)
-        self.study_ids = list(self.rows)
-        first = split.select([rows[0] for rows in self.rows.values()]).remove_columns("image")
-        self.tagged = [tagged_report(row) for row in first]
-        self.groups = list(first["report_group"])
-        self._split, self._images = split, None
+        self._rows, self._starts = rows_by_study(split)
+        self._texts, self._pixels = split.select_columns(["study_id", *REPORT_COLUMNS]), split.select_columns("image")
+        groups = split.select_columns("report_group").with_format("arrow")[:]["report_group"]
+        self.groups = groups.to_numpy()[self._rows[self._starts[:-1]]]
+        # Read now and not when first asked for: the processes of a data loader then share what this one has read.
+        self._reports = [self._read(i) for i in range(len(self))] if len(self) <= CACHE_REPORTS else None
+        size = decode_png(self._pixels[0]["image"]).size if len(split) else 0
+        self._images = images_of(split) if 0 < size * len(split) <= CACHE_BYTES else None
 
     def __len__(self) -> int:
-        return len(self.study_ids)
+        return len(self._starts) - 1
+
+    @property
+    def study_ids(self) -> list[str]:
+        """The study of each index, read from the split."""
+        return self._texts.select(self._rows[self._starts[:-1]])["study_id"][:]
+
+    def rows_of(self, index: int) -> np.ndarray:
+        """Rows of the split that belong to a study, in the order of the split: int32 [number of its images]."""
+        return self._rows[self._starts[index] : self._starts[index + 1]]
+
+    def _read(self, index: int) -> tuple[str, TaggedReport]:
+        row = self._texts[int(self._rows[self._starts[index]])]
+        return row["study_id"], tagged_report(row)
 
     def _image(self, row: int) -> np.ndarray:
-        if self._images is None:
-            one = decode_png(self._split[0]["image"])
-            self._images = images_of(self._split) if one.size * len(self._split) <= CACHE_BYTES else False
-        return self._images[row] if self._images is not False else decode_png(self._split[row]["image"])
+        return self._images[row] if self._images is not None else decode_png(self._pixels[row]["image"])
 
     def __getitem__(self, key: tuple[int, int] | int) -> dict[str, Any]:
         """The item of a study, by (epoch, index) or by index in epoch 0; see the class."""
         epoch, index = key if isinstance(key, tuple) else (0, key)
-        study_id, report = self.study_ids[index], self.tagged[index]
-        rows = self.rows[study_id]
-        row = rows[int(generator(self.seed, epoch, study_id, "view").integers(len(rows)))] if len(rows) > 1 else rows[0]
-        names = draw_names(self.perturbations, self.copies, self.seed, epoch, study_id) if self.copies else ()
-        copies = [perturb(report, name, generator(self.seed, epoch, study_id, name)) for name in names]
-        return {
-            "study_id": study_id,
-            "epoch": epoch,
-            "image": self._image(row),
-            "words": report.words,
-            "copies": [tuple(copy.text.split()) for copy in copies],
-            "valid": [True, *(not copy.is_noop for copy in copies)],
-            "report_group": self.groups[index],
-        }
+        index = range(len(self))[index]  # an index from the end counts, one beyond it is an IndexError
+        study_id, report = self._reports[index] if self._reports is not None else self._read(index)
+        rows = self.rows_of(index)
+        return pair_item(
+            epoch,
+            study_id,
+            report,
+            int(self.groups[index]),
+            len(rows),
+            lambda view: self._image(int(rows[view])),
+            self.perturbations,
+            self.copies,
+            self.seed,
+        )
+
+
+def rows_by_study(split: Dataset) -> tuple[np.ndarray, np.ndarray]:
+    """(rows int32 [rows], starts int64 [studies + 1]): the rows of the i-th study to appear are rows[starts[i]:starts[i + 1]]."""
+    ids = split.select_columns("study_id").with_format("arrow")[:]["study_id"]
+    codes = ids.combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
+    return np.argsort(codes, kind="stable").astype(np.int32), np.append(0, np.cumsum(np.bincount(codes)))
 
 
 class EpochSampler(Sampler):
@@ -196,4 +244,8 @@ class EvaluationData:
 
 def images_of(split: Dataset) -> np.ndarray:
     """All images of a prepared split, uint8 [N, S, S]."""
-    return np.stack([decode_png(data) for data in split["image"]])
+    pixels = split.select_columns("image")
+    images = np.empty((len(split), *decode_png(pixels[0]["image"]).shape), np.uint8)
+    for place, row in zip(images, pixels, strict=True):
+        place[:] = decode_png(row["image"])
+    return images

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -40,6 +41,7 @@ from prdlib.text import TaggedReport, tag
 FORMAT = 2  # raise it when the prepared form changes: old folders are then made anew
 SHARD = 500
 OURS = {"prepared.json", "dropped.csv", "data", "shards", "started.json", ".lock"}
+REPORT_COLUMNS = ("report", "words", "tags", "offsets", "punctuation", "n_words")  # what tagged_report reads
 INTEGERS = Sequence(Value("int32"))
 FEATURES = Features(
     {
@@ -195,11 +197,11 @@ def rows_hash(data: DatasetDict) -> str:
 
 
 def tagged_report(row: Mapping[str, Any]) -> TaggedReport:
-    """The TaggedReport of a prepared row."""
+    """The TaggedReport of a prepared row. Equal words are one string in memory: half the bytes, and quicker to compare."""
     return TaggedReport(
         row["report"],
-        tuple(row["words"]),
-        tuple(row["tags"]),
+        tuple(map(sys.intern, row["words"])),
+        tuple(map(sys.intern, row["tags"])),
         tuple(map(tuple, row["offsets"])),
         tuple(map(tuple, row["punctuation"])),
         row["n_words"],

@@ -1,8 +1,12 @@
 """Batches depend on (seed, epoch, study) alone; equal texts are encoded once; sides are never mirrored."""
 
+import tracemalloc
+
 import numpy as np
+import psutil
 import pytest
 import torch
+from large_split import large_split, memory
 from openi_collection import write_csv
 from torch.utils.data import DataLoader
 
@@ -151,11 +155,72 @@ def test_pixels_are_the_image_and_augmentation_moves_them_without_mirroring(spli
     assert len({p.numpy().tobytes() for p in changed}) == 60
 
 
-def test_large_splits_are_decoded_one_by_one_with_the_same_result(split, monkeypatch):
+def equal(item, other) -> bool:
+    return np.array_equal(item["image"], other["image"]) and all(item[k] == other[k] for k in item if k != "image")
+
+
+def test_what_is_too_large_for_memory_is_read_one_by_one_with_the_same_result(split, monkeypatch):
     cached = pairs(split)
     monkeypatch.setattr("prdlib.data.batches.CACHE_BYTES", 0)
+    monkeypatch.setattr("prdlib.data.batches.CACHE_REPORTS", 0)
+    monkeypatch.setattr("prdlib.data.batches.images_of", lambda _: pytest.fail("all images decoded"))
     single = pairs(split)
-    assert all(np.array_equal(cached[(2, i)]["image"], single[(2, i)]["image"]) for i in range(len(cached)))
+    assert all(equal(cached[(2, i)], single[(2, i)]) for i in range(len(cached)))
+
+
+def test_rows_groups_and_ids_are_those_of_the_split_in_any_order(split):
+    mixed = split.select(np.random.default_rng(0).permutation(len(split)))
+    data, ids = pairs(mixed), mixed["study_id"][:]
+    assert data.study_ids == list(dict.fromkeys(ids))
+    for i, study in enumerate(data.study_ids):
+        assert data.rows_of(i).tolist() == [row for row, other in enumerate(ids) if other == study]
+        assert data.groups[i] == mixed[int(data.rows_of(i)[0])]["report_group"]
+        assert data[i]["study_id"] == study
+    assert equal(data[-1], data[len(data) - 1])
+    with pytest.raises(IndexError):
+        data[len(data)]
+
+
+@pytest.fixture
+def traced():
+    tracemalloc.start()
+    yield
+    tracemalloc.stop()
+
+
+def test_two_hundred_thousand_studies_take_a_few_integers_each(split, monkeypatch, traced):
+    monkeypatch.setattr("prdlib.data.batches.CACHE_BYTES", 0)  # 400,000 images of usual size would not be kept either
+    number = 200_000
+    large = large_split(split, number)
+    before = memory()
+    tracemalloc.reset_peak()
+    objects = tracemalloc.get_traced_memory()[1]
+    data = pairs(large)
+    assert len(data) == number
+    assert memory() - before < 40 * number  # two rows, a start and a group are 24 bytes; a list of the ids alone is 70
+    assert tracemalloc.get_traced_memory()[1] - objects < 50 * number  # nor is there such a list for a moment
+    some = np.random.default_rng(0).permutation(number)[:400].tolist()
+    data[(0, some[0])]
+    before = memory()
+    assert [data[(1, i)]["study_id"] for i in some] == [f"study-{i:08d}" for i in some]
+    assert memory() - before < 200 << 10  # 400 reports are 800 KB
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_memory_is_flat_over_fifty_epochs(split, tokenizer, monkeypatch, traced, kept):
+    if not kept:
+        monkeypatch.setattr("prdlib.data.batches.CACHE_BYTES", 0)
+        monkeypatch.setattr("prdlib.data.batches.CACHE_REPORTS", 0)
+    data = pairs(split)
+    sampler = EpochSampler(len(data), 0)
+    loader = DataLoader(data, batch_size=5, sampler=sampler, collate_fn=Collate(tokenizer))
+    for epoch in range(60):
+        if epoch == 10:  # what is made once is there
+            before, resident = memory(), psutil.Process().memory_info().rss
+        sampler.set_epoch(epoch)
+        assert len(list(loader)) == 5
+    assert memory() - before < 64 << 10  # the words of one item per epoch would be 200 KB
+    assert psutil.Process().memory_info().rss - resident < 16 << 20
 
 
 def test_evaluation_takes_the_frontal_image_of_each_study(split):
