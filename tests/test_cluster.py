@@ -94,6 +94,14 @@ def test_the_extra_is_pinned_and_what_is_installed_is_that():
             continue
 
 
+def test_the_page_names_files_and_extras_that_exist():
+    page = (ROOT / "cluster" / "README.md").read_text()
+    links = re.findall(r"\]\((?!http)([^)#]+)\)", page)
+    assert {"Snakefile", "config.yaml", "slurm/config.yaml"} <= set(links)
+    assert all((ROOT / "cluster" / link).is_file() for link in links)
+    assert ".[cluster]" in page
+
+
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
     """A project of toy notebooks, whose tables are empty, with this library and this Snakefile."""
