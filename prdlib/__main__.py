@@ -42,6 +42,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--data", default="", help="folder of the collection as downloaded")
     run.add_argument("--from", dest="start_from", help="run this step again, and all that need it")
     run.add_argument("--jobs", type=int, help="steps at the same time")
+    run.add_argument("--only", metavar="STEP", help="this step alone: for a cluster's queue, see cluster/")
     status.add_argument("run_dir", nargs="?", default="", help="default: the newest run")
     pretrain.add_argument("--method", default="prd")
     pretrain.add_argument("--seed", type=int, default=0)
@@ -107,8 +108,10 @@ def sentence(error: Exception) -> str:
 def _run(options: argparse.Namespace) -> int:
     from prdlib.runs import results_table, run_pipeline
 
-    report = run_pipeline(options.profile, settings_of(options.set), options.data, options.start_from, options.jobs)
-    table = results_table(report.run_dir)
+    report = run_pipeline(
+        options.profile, settings_of(options.set), options.data, options.start_from, options.jobs, only=options.only
+    )
+    table = results_table(report.run_dir) if options.only is None else None
     if report.ok and table is not None:
         print(
             f"\nResults (mean over seeds [95 % interval over studies]; chance beside it)\n{table.to_string(index=False)}"

@@ -1,5 +1,8 @@
 """run.json: what every step of a run did, written by the runner alone, atomically, so that it is true after any crash.
 
+Where a cluster's queue starts the steps (``run --only``), each has a runner of its own, perhaps on a node of its own, and
+writes its own record; locks on files say which of them live, since the process ids of another node say nothing here.
+
 Papermill's own metadata is not a status: after a killed kernel every cell reads 'completed'. A step that was running when its
 runner disappeared is *interrupted*; :func:`read_manifest` says so whatever the file says.
 """
@@ -10,7 +13,7 @@ import json
 import math
 import shlex
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,6 +21,7 @@ from typing import Any
 
 import psutil
 import yaml
+from filelock import FileLock, Timeout
 
 from prdlib.repro import write_json
 
@@ -77,11 +81,16 @@ def continue_command(manifest: Mapping[str, Any]) -> str:
     if {"notebooks", "output"} & set(call):  # not a command's run
         arguments = ", ".join(f"{name}={value!r}" for name, value in call.items())
         return shlex.join(["python", "-c", f"from prdlib.runs import run_pipeline; run_pipeline({arguments})"])
-    words = ["python", "-m", "prdlib", "run", "--profile", call["profile"]]
+    return shlex.join(["python", "-m", "prdlib", "run", *run_options(call)])
+
+
+def run_options(call: Mapping[str, Any]) -> list[str]:
+    """The options of ``prdlib run`` that make a call."""
+    words = ["--profile", call["profile"]]
     for key, value in call["settings"].items():
         text = yaml.safe_dump([value], default_flow_style=True, width=math.inf).strip()[1:-1]
         words += ["--set", f"{key}={text}"]
-    return shlex.join(words + (["--data", call["data"]] if call["data"] else []))
+    return words + (["--data", call["data"]] if call["data"] else [])
 
 
 def read_manifest(run_dir: str | Path) -> dict[str, Any]:
@@ -93,13 +102,14 @@ def read_manifest(run_dir: str | Path) -> dict[str, Any]:
         )
     manifest = load_manifest(run_dir)
     runner_alive = alive(manifest.get("runner"))
-    for step in manifest["steps"].values():
+    alone = set(steps_at_work(run_dir, manifest["steps"]))
+    for key, step in manifest["steps"].items():
         # A live runner tells itself what became of a step whose process has just ended.
-        if step["status"] == "running" and not runner_alive:
+        if step["status"] == "running" and not runner_alive and key not in alone:
             step["status"] = "interrupted"
         if step["status"] == "queued" and not runner_alive:
             step["status"] = "interrupted" if step.get("started") else "queued"
-    manifest["active"] = runner_alive
+    manifest["active"] = runner_alive or bool(alone)
     return manifest
 
 
@@ -107,15 +117,55 @@ def read_manifest(run_dir: str | Path) -> dict[str, Any]:
 def lock(run_dir: Path) -> Iterator[None]:
     """One runner a run directory; a lock whose owner is gone is taken over. RunError names the owner."""
     path = run_dir / "lock.json"
+    refuse_owner(path)
+    write_json(path, identity(psutil.Process().pid))
+    try:
+        yield
+    finally:
+        path.unlink(missing_ok=True)
+
+
+def refuse_owner(path: Path) -> None:
+    """RunError when a live process owns the lock.json at ``path``."""
     if path.is_file():
         try:
             owner = json.loads(path.read_text())
         except json.JSONDecodeError:
             owner = None
         if alive(owner):
-            raise RunError(f"Process {owner['pid']} is already running {run_dir.name}: wait for it, or stop it first.")
-    write_json(path, identity(psutil.Process().pid))
+            raise RunError(
+                f"Process {owner['pid']} is already running {path.parent.name}: wait for it, or stop it first."
+            )
+
+
+@contextmanager
+def step_lock(run_dir: Path, key: str) -> Iterator[None]:
+    """One process a step, on whatever node of a shared file system: the lock of a process that is gone is free. RunError
+    when another has it, or when a runner of all steps is at work in ``run_dir``."""
+    refuse_owner(run_dir / "lock.json")
+    held = FileLock(_lock_file(run_dir, key))
+    try:
+        held.acquire(timeout=1.0)  # longer than steps_at_work looks
+    except Timeout:
+        raise RunError(f"Step {key} of {run_dir.name} is already at work: wait for it, or stop it first.") from None
     try:
         yield
     finally:
-        path.unlink(missing_ok=True)
+        held.release()
+
+
+def steps_at_work(run_dir: str | Path, keys: Iterable[str]) -> list[str]:
+    """The steps that a process of their own is running now, here or on another node."""
+    busy = []
+    for key in keys:
+        path = _lock_file(run_dir, key)
+        if path.is_file():
+            try:
+                FileLock(path).acquire(blocking=False).lock.release()
+            except Timeout:
+                busy.append(key)
+    return busy
+
+
+def _lock_file(run_dir: str | Path, key: str) -> Path:
+    return Path(run_dir) / "log" / f"{key}.lock"

@@ -11,6 +11,7 @@ from typing import Any
 from prdlib import repro
 from prdlib.config import RunConfig
 from prdlib.manifest import RunError
+from prdlib.settings import nearest
 
 
 @dataclass(frozen=True)
@@ -82,10 +83,15 @@ def input_hash(step: Step, config: RunConfig, sources: str, before: Mapping[str,
     return repro.hash_json([code, dict(step.parameters), asdict(config), config.content, sources, inputs], 16)
 
 
+def library_files() -> list[Path]:
+    """prdlib's sources: code and YAML."""
+    folder = Path(__file__).parent
+    return sorted(p for s in ("*.py", "*.yaml") for p in folder.rglob(s))
+
+
 def library_hash() -> str:
     """Hash of prdlib's sources."""
-    folder = Path(__file__).parent
-    return repro.hash_files([p for s in ("*.py", "*.yaml") for p in folder.rglob(s)], 16)
+    return repro.hash_files(library_files(), 16)
 
 
 def tables_of(step: Step, run_dir: Path) -> list[Path]:
@@ -105,6 +111,14 @@ def forget_tables(step: Step, run_dir: Path) -> None:
     """Remove the tables of a step that starts, or cannot: they come from other inputs, and nobody shall read them."""
     for path in tables_of(step, run_dir):
         path.unlink()
+
+
+def find_step(steps: list[Step], key: str) -> Step:
+    """The step with this key; RunError names the nearest."""
+    found = {step.key: step for step in steps}
+    if key not in found:
+        raise RunError(f"Unknown step {key!r}{nearest(key, found)}: choose one of {', '.join(found)}.")
+    return found[key]
 
 
 def steps_again(steps: list[Step], start_from: str | None) -> set[str]:

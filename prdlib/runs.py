@@ -2,29 +2,53 @@
 
 01_data -> 02_pretraining once per method and seed -> 03_ablations, 04_attention, 05_downstream. A second run continues: a
 step whose inputs have not changed and whose outputs are there is skipped; training resumes inside 02.
+
+With ``only`` a call runs one step: something else (cluster/Snakefile) decides which one is next, and where.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 import psutil
+from filelock import FileLock
 
 from prdlib import repro
 from prdlib.config import ConfigError, RunConfig, load_profile, profile_path
-from prdlib.manifest import identity, load_manifest, lock, now, read_manifest, write_manifest
-from prdlib.plan import Step, check_parameters, forget_tables, input_hash, library_hash, outputs_of, plan, steps_again
+from prdlib.manifest import (
+    RunError,
+    identity,
+    load_manifest,
+    lock,
+    now,
+    read_manifest,
+    step_lock,
+    steps_at_work,
+    write_manifest,
+)
+from prdlib.plan import (
+    Step,
+    check_parameters,
+    find_step,
+    forget_tables,
+    input_hash,
+    library_hash,
+    outputs_of,
+    plan,
+    steps_again,
+)
 
 POLL = 0.2  # seconds
 HEARTBEAT = 5.0
@@ -32,7 +56,7 @@ HEARTBEAT = 5.0
 
 @dataclass(frozen=True)
 class RunReport:
-    """run_dir; statuses: step -> status; ok: every step succeeded (now or before); seconds of this call."""
+    """run_dir; statuses: step of this call -> status; ok: every step succeeded (now or before); seconds of this call."""
 
     run_dir: Path
     statuses: dict[str, str]
@@ -48,6 +72,16 @@ def default_run_dir(config: RunConfig) -> Path:
     return repro.project_root() / "papermill_runs" / config.run_id
 
 
+def configure(
+    profile: str, settings: Mapping[str, Any] | None = None, data: str = ""
+) -> tuple[RunConfig, dict[str, Any]]:
+    """The settings of a run, and its call: profile, settings and data as every notebook is given them. ConfigError."""
+    settings = dict(settings or {})
+    config = load_profile(profile, settings).with_data(data)
+    profile = str(profile_path(profile)) if str(profile).endswith((".yaml", ".yml")) else profile
+    return config, {"profile": profile, "settings": settings, "data": config.data.directory}
+
+
 def run_pipeline(
     profile: str = "quick",
     settings: Mapping[str, Any] | None = None,
@@ -57,20 +91,21 @@ def run_pipeline(
     notebooks: str | Path | None = None,
     output: str | Path | None = None,
     report: Callable[[str], None] = print,
+    only: str | None = None,
 ) -> RunReport:
     """Run, or continue, all notebooks of a profile.
 
     data: folder of the collection. start_from: a step (or '02_pretraining') that runs again with all that need it.
     jobs: steps at the same time. notebooks, output: other folders than notebooks/ and papermill_runs/<run_id>.
+    only: this step alone, which is blocked unless those before it succeeded; other calls may run other steps meanwhile.
     Raises ConfigError or RunError before anything runs; a step that fails is told in the report, not raised.
     """
     started = time.monotonic()
-    settings = dict(settings or {})
     if jobs is not None and jobs < 1:
         raise ConfigError(f"--jobs is {jobs}: it must be at least 1.")
-    config = load_profile(profile, settings).with_data(data)
-    profile = str(profile_path(profile)) if str(profile).endswith((".yaml", ".yml")) else profile
-    call = {"profile": profile, "settings": settings, "data": config.data.directory}
+    if only is not None and start_from is not None:
+        raise ConfigError("--only runs one step and --from all that follow: give one of them.")
+    config, call = configure(profile, settings, data)
     folder = Path(notebooks) if notebooks else repro.project_root() / "notebooks"
     run_dir = Path(output).resolve() if output else default_run_dir(config)
     config.check_logger()
@@ -80,12 +115,17 @@ def run_pipeline(
     steps = plan(config, folder.resolve(), run_dir, call)
     check_parameters(steps)
     again = steps_again(steps, start_from)
+    chosen = steps if only is None else [find_step(steps, only)]
+    jobs = (jobs or config.jobs) if only is None else 1  # on a cluster, the queue says how many threads a step has
     (run_dir / "log").mkdir(parents=True, exist_ok=True)
-    with lock(run_dir):
+    with lock(run_dir) if only is None else step_lock(run_dir, only):
+        busy = steps_at_work(run_dir, [step.key for step in steps]) if only is None else []
+        if busy:
+            raise RunError(f"Step {busy[0]} of {run_dir.name} is already at work: wait for it, or stop it first.")
         elsewhere = {k: str(Path(v).resolve()) for k, v in (("notebooks", notebooks), ("output", output)) if v}
-        runner = _Runner(config, steps, run_dir, again, jobs or config.jobs, report, {**call, **elsewhere})
+        runner = _Runner(config, steps, chosen, run_dir, again, jobs, report, {**call, **elsewhere})
         runner.open()
-        if not output:  # from the start, so that `status` finds a run that was killed half-way
+        if not output and only is None:  # from the start, so that `status` finds a run that was killed half-way
             _point_latest(run_dir)
         statuses = runner.run()
     return RunReport(run_dir, statuses, time.monotonic() - started)
@@ -94,15 +134,10 @@ def run_pipeline(
 class _Runner:
     """Starts steps as they become ready, watches their processes, keeps the manifest."""
 
-    def __init__(self, config, steps, run_dir, again, jobs, report, call) -> None:
-        self.config, self.steps, self.run_dir, self.again, self.jobs, self.report = (
-            config,
-            steps,
-            run_dir,
-            again,
-            jobs,
-            report,
-        )
+    def __init__(self, config, steps, chosen, run_dir, again, jobs, report, call) -> None:
+        """steps: all of the run; chosen: those to run now."""
+        self.config, self.steps, self.run_dir, self.again = config, steps, run_dir, again
+        self.jobs, self.report = jobs, report
         self.sources = library_hash()
         old = load_manifest(run_dir)["steps"] if (run_dir / "run.json").is_file() else {}
         self.records: dict[str, dict[str, Any]] = {
@@ -110,7 +145,9 @@ class _Runner:
             for s in steps
         }
         self.running: dict[str, tuple[subprocess.Popen, float]] = {}
-        self.waiting = list(steps)
+        self.chosen = [step.key for step in chosen]
+        self.alone = len(chosen) < len(steps)  # other processes write records of other steps
+        self.waiting = list(chosen)
         self.done = 0
         self.facts = {
             "run_id": run_dir.name,
@@ -118,20 +155,26 @@ class _Runner:
             "call": call,
             "settings": asdict(config),
             "device": _device(),
-            "runner": identity(os.getpid()),
+            "runner": None if self.alone else identity(os.getpid()),
             "provenance": repro.provenance(),
             "started": now(),
         }
 
     def save(self) -> None:
-        write_manifest(self.run_dir, {**self.facts, "steps": self.records})
+        with FileLock(self.run_dir / "log" / "run.json.lock") if self.alone else nullcontext():
+            if self.alone and (self.run_dir / "run.json").is_file():
+                there = load_manifest(self.run_dir)
+                self.facts["started"] = there["started"]
+                others = {key: there["steps"].get(key, self.records[key]) for key in self.records}
+                self.records = others | {key: self.records[key] for key in self.chosen}
+            write_manifest(self.run_dir, {**self.facts, "steps": self.records})
         self.beat = time.monotonic()
 
     def open(self) -> None:
         """The first manifest: what an earlier, killed runner left 'running' is not."""
-        for step in self.steps:
-            if self.records[step.key]["status"] == "running":
-                self.records[step.key]["status"] = "interrupted"
+        for key in self.chosen:
+            if self.records[key]["status"] == "running":
+                self.records[key]["status"] = "interrupted"
         self.save()
 
     def run(self) -> dict[str, str]:
@@ -139,7 +182,7 @@ class _Runner:
             while self.waiting or self.running:
                 self._start_ready()
                 self._watch()
-                if time.monotonic() - self.beat > HEARTBEAT:
+                if not self.alone and time.monotonic() - self.beat > HEARTBEAT:
                     self.save()
                     self._show_running()
                 time.sleep(POLL if self.running else 0)
@@ -152,7 +195,7 @@ class _Runner:
                 self.records[key]["status"] = "interrupted"
             self.save()
             raise
-        return {key: record["status"] for key, record in self.records.items()}
+        return {key: self.records[key]["status"] for key in self.chosen}
 
     def _start_ready(self) -> None:
         for step in list(self.waiting):
@@ -214,6 +257,8 @@ class _Runner:
         self.records[step.key] = {
             "status": "running",
             "process": identity(process.pid),
+            "host": platform.node(),
+            "device": self.facts["device"],
             "started": now(),
             "parameters": dict(step.parameters),
             "input_hash": key,
@@ -254,7 +299,7 @@ class _Runner:
         clear = (
             "\x1b[K" if self.report is print and sys.stdout.isatty() else ""
         )  # of the line that showed what was running
-        self.report(f"[{self.done:>2}/{len(self.steps)}] {step.title:<34} {text}{clear}")
+        self.report(f"[{self.done:>2}/{len(self.chosen)}] {step.title:<34} {text}{clear}")
 
     def _show_running(self) -> None:
         if self.report is print and sys.stdout.isatty():

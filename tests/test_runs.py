@@ -202,6 +202,63 @@ def test_a_killed_runner_leaves_no_lie_and_no_process_and_can_go_on(tmp_path):
     assert "unchanged" in lines[0]
 
 
+def test_steps_run_alone_one_after_the_other_are_a_run(tmp_path):
+    toy(tmp_path / "notebooks")
+    early, lines = run(tmp_path, only="02_pretraining-clip-seed0")
+    assert not early.ok
+    assert lines == ["[ 1/1] 02_pretraining clip 0              blocked   01_data: queued"]
+    keys = ["01_data", "02_pretraining-clip-seed0", "02_pretraining-prd-seed0", "03_ablations", "04_attention"]
+    for key in keys:
+        alone, lines = run(tmp_path, only=key)
+        assert alone.statuses == {key: "succeeded"}
+        assert len(lines) == 1
+    step = read_manifest(tmp_path / "run")["steps"]["03_ablations"]
+    assert {"host", "device", "input_hash", "outputs"} <= set(step)
+    assert "unchanged" in run(tmp_path, only="03_ablations")[1][0]
+    _, lines = run(tmp_path)  # all of them: what was done alone is done
+    assert [line.split()[2] for line in lines if "unchanged" not in line] == ["05_downstream"]
+
+
+def test_steps_of_one_run_at_the_same_time_keep_their_own_records(tmp_path):
+    body = "import time, pathlib\npathlib.Path(run_dir, method).touch()\ntime.sleep(4 if method == 'clip' else 60)"
+    toy(tmp_path / "notebooks", n02=body)
+    assert run(tmp_path, only="01_data")[0].ok
+    clip, prd = (f"02_pretraining-{method}-seed0" for method in ("clip", "prd"))
+    place = f"notebooks={str(tmp_path / 'notebooks')!r}, output={str(tmp_path / 'run')!r}"
+    runners = [
+        subprocess.Popen(
+            [sys.executable, "-c", "from prdlib.runs import run_pipeline; "
+             f"run_pipeline('quick', {SETTINGS!r}, {place}, only={key!r})"],
+            stdout=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        )
+        for key in (clip, prd)
+    ]  # fmt: skip
+    wait_for(lambda: all((tmp_path / "run" / method).exists() for method in ("clip", "prd")), 60)
+    manifest = read_manifest(tmp_path / "run")
+    assert manifest["active"]
+    assert [manifest["steps"][key]["status"] for key in (clip, prd)] == ["running", "running"]
+    with pytest.raises(RunError, match=f"Step {prd} of run is already at work"):
+        run(tmp_path, only=prd)
+    with pytest.raises(RunError, match="is already at work"):
+        run(tmp_path)
+    assert runners[0].wait(60) == 0
+    runners[1].kill()
+    runners[1].wait()
+    manifest = read_manifest(tmp_path / "run")
+    assert not manifest["active"]
+    assert [manifest["steps"][key]["status"] for key in (clip, prd)] == ["succeeded", "interrupted"]
+    toy(tmp_path / "notebooks")
+    assert run(tmp_path, only=prd)[0].ok
+
+
+def test_a_step_alone_is_refused_while_a_runner_is_at_work(tmp_path):
+    toy(tmp_path / "notebooks")
+    (tmp_path / "run" / "log").mkdir(parents=True)
+    with lock(tmp_path / "run"), pytest.raises(RunError, match="already running run"):
+        run(tmp_path, only="01_data")
+
+
 def test_a_live_runner_is_given_the_time_to_say_what_became_of_a_step(tmp_path):
     """Between the end of a step's process and the runner's next look the step is running, not interrupted."""
     step = {"status": "running", "process": {"pid": 2**30, "started": 0.0}}
@@ -330,6 +387,12 @@ def test_nothing_runs_when_a_name_is_wrong(tmp_path):
         run(tmp_path, {"training.epoch": 3})
     with pytest.raises(RunError, match="Unknown step '06_more'"):
         run(tmp_path, start_from="06_more")
+    with pytest.raises(
+        RunError, match=r"Unknown step '02_pretraining-clp-seed0' \(did you mean '02_pretraining-clip-seed0'"
+    ):
+        run(tmp_path, only="02_pretraining-clp-seed0")
+    with pytest.raises(ConfigError, match="--only runs one step"):
+        run(tmp_path, only="01_data", start_from="01_data")
     notebook = nbformat.read(tmp_path / "notebooks" / "02_pretraining.ipynb", 4)
     notebook.cells[0].source = PARAMETERS + "method: str = ''\n"
     nbformat.write(notebook, tmp_path / "notebooks" / "02_pretraining.ipynb")
