@@ -140,6 +140,8 @@ class TrainingConfig:
     micro_batch: int = setting(
         0, "pairs with activations in memory at a time, with the loss of the whole batch (GradCache); 0: all", low=0
     )
+    shards: str = setting("", "folder of data shards, made if missing: studies come as a stream split by process; empty: "
+                          "memory-mapped, in an order drawn from all studies")  # fmt: skip
     compile: bool = setting(False, "torch.compile of both encoders: minutes at the start, faster steps after")
     processes: int = setting(1, "processes of a training, one per GPU, started by it; torchrun starts its own", low=1)
     workers: int = setting(0, "processes that load data", low=0)
@@ -209,8 +211,11 @@ class RunConfig:
             del settings[name]
         del settings["data"]["directory"]
         training = settings["training"]
-        del training["report_to"], training["workers"], training["processes"]
-        for name in ("micro_batch", "compile"):  # off, they change nothing and name nothing
+        del training["report_to"]
+        training["shards"] = bool(training["shards"])
+        if not training["shards"]:  # a stream's order depends on who reads it
+            del training["workers"], training["processes"]
+        for name in ("micro_batch", "compile", "shards"):  # off, they change nothing and name nothing
             if not training[name]:
                 del training[name]
         if self.content:

@@ -8,10 +8,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.utils.data import DataLoader
 from transformers import Trainer
 
 from prdlib.config import RunConfig
 from prdlib.data.batches import EpochSampler
+from prdlib.data.streaming import StreamedBatches, StreamedPairs
 from prdlib.distributed import gather, processes
 from prdlib.losses import Objective
 from prdlib.models.dual_encoder import PRDOutput
@@ -45,6 +47,18 @@ class PRDTrainer(Trainer):
         )
         self.losses: list[dict[str, Tensor]] = []
         self._unchecked: tuple[int, dict[str, Tensor], list[str]] | None = None
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Of a stream its own whole batches: accelerate would share out batches that cannot be cut."""
+        if isinstance(self.train_dataset, StreamedPairs):
+            return StreamedBatches(
+                self.train_dataset,
+                self._train_batch_size,
+                self.data_collator,
+                self.args.dataloader_num_workers,
+                pin_memory=self.args.dataloader_pin_memory,
+            )
+        return super().get_train_dataloader()
 
     def _get_train_sampler(self, train_dataset: Any = None) -> EpochSampler:
         return EpochSampler(len(train_dataset or self.train_dataset), seed=self.args.seed)

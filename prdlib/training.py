@@ -27,6 +27,7 @@ from transformers.utils.logging import disable_progress_bar
 from prdlib.config import ConfigError, RunConfig
 from prdlib.data.batches import Collate, EvaluationData, PairDataset
 from prdlib.data.preparation import rows_hash
+from prdlib.data.streaming import StreamedPairs, write_shards
 from prdlib.data.studies import DataError
 from prdlib.distributed import is_first, launch, processes, synchronise_batch_norm, wait_for_all
 from prdlib.epoch_log import CHECKPOINT_MARK, EpochLog
@@ -155,17 +156,20 @@ def _train(
 ) -> FitResult:
     """origin: name and hash of the data."""
     settings, objective = config.training, config.objective
-    train = PairDataset(
-        data["train"],
-        perturbations=objective.kinds if objective.discrimination_weight > 0 else (),
-        copies=objective.copies if objective.discrimination_weight > 0 else 0,
-        seed=seed,
-    )
+    kinds, copies = (objective.kinds, objective.copies) if objective.discrimination_weight > 0 else ((), 0)
+    if settings.shards:
+        studies = len(set(data["train"]["study_id"]))
+        write_shards(data["train"], settings.shards, min(500, max(1, studies // 64)), data_hash=origin[1])
+        rank = torch.distributed.get_rank() if processes() > 1 else 0
+        train = StreamedPairs(settings.shards, kinds, copies, seed, rank=rank, world=processes())
+    else:
+        train = PairDataset(data["train"], kinds, copies, seed)
     batch = min(settings.batch_size, len(train))
     if batch % processes():
         raise ConfigError(
             f"A batch of {batch} pairs cannot be shared by {processes()} processes: make training.batch_size a multiple."
         )
+    steps = train.batches(batch // processes(), settings.workers) if settings.shards else max(1, len(train) // batch)
     model, keys = build_model(config, seed, sorted({" ".join(words) for words in data["train"]["words"]}))
     model.config.training = {
         "method": method,
@@ -185,7 +189,7 @@ def _train(
         write_json(directory / "weights.json", keys)
     trainer = PRDTrainer(
         model=model,
-        args=_arguments(config, seed, directory / "trainer", len(train), batch),
+        args=_arguments(config, seed, directory / "trainer", steps, batch),
         train_dataset=train,
         data_collator=Collate(model.word_tokenizer, seed, settings.augment, settings.micro_batch),
         config=config,
@@ -237,10 +241,9 @@ def _fit_in_process(
     fit(config, method, seed, data, directory, data_hash, print if told else None)
 
 
-def _arguments(config: RunConfig, seed: int, directory: Path, studies: int, batch: int) -> TrainingArguments:
-    """batch: pairs of a step over all processes."""
+def _arguments(config: RunConfig, seed: int, directory: Path, steps: int, batch: int) -> TrainingArguments:
+    """steps: of an epoch; batch: pairs of a step over all processes."""
     s = config.training
-    steps = s.epochs * max(1, studies // batch)
     cuda = torch.cuda.is_available()
     if cuda and torch.cuda.device_count() > 1 and processes() == 1:
         raise ConfigError(
@@ -253,7 +256,7 @@ def _arguments(config: RunConfig, seed: int, directory: Path, studies: int, batc
         per_device_train_batch_size=batch // processes(),
         learning_rate=s.learning_rate,
         lr_scheduler_type="cosine",
-        warmup_steps=int(s.warmup * steps),
+        warmup_steps=int(s.warmup * s.epochs * steps),
         max_grad_norm=s.max_grad_norm,
         bf16=s.precision == "bf16",
         use_cpu=not cuda,

@@ -32,6 +32,7 @@ def training_sources(config: RunConfig) -> str:
             "repro.py",
             "data/batches.py",
             "text/lexicon.yaml",
+            *(["data/streaming.py"] if config.training.shards else []),
         )
     ]
     files += [*(package / "losses").glob("*.py"), *(package / "models").glob("*.py")]

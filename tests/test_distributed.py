@@ -85,6 +85,15 @@ def test_two_processes_with_a_feature_cache_equal_one_with_it(prepared, tmp_path
     assert_equal_trainings(whole, two)
 
 
+def test_two_processes_read_a_stream_of_shards(prepared, tmp_path):
+    """Each its own part, as many batches in both."""
+    first, _, history = trained(prepared[1], tmp_path / "model", 2, shards=str(tmp_path / "shards"), epochs=2)
+    assert len(history) == 2
+    assert history["loss"].notna().all()
+    assert first["loss"].isfinite()
+    assert (tmp_path / "shards" / "shards.json").is_file()
+
+
 def test_a_training_starts_its_own_processes(prepared, alone, tmp_path):
     """training.processes, as notebook 02 uses it; in a session without a file, like a notebook's."""
     settings = {**SETTINGS, "training": {**SETTINGS["training"], "processes": 2, "threads": 1}}
@@ -106,15 +115,6 @@ def test_what_fails_in_a_process_is_told(prepared):
     config = load_profile("quick", {**SETTINGS, "training": {**SETTINGS["training"], "processes": 2, "batch_size": 7}})
     with pytest.raises(ProcessError, match="A batch of 7 pairs cannot be shared by 2 processes"):
         fit(config, "prd", 0, prepared[0], prepared[1].parent / "fails", "d", report=None)
-
-
-def test_a_batch_that_cannot_be_shared_is_one_sentence(prepared, tmp_path):
-    settings = {**SETTINGS, "training": {**SETTINGS["training"], "batch_size": 7}}
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", str(SCRIPT),
-               str(prepared[1]), str(tmp_path), json.dumps(settings)]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode
-    assert "A batch of 7 pairs cannot be shared by 2 processes" in done.stderr
 
 
 class TestFeatureCache:

@@ -311,7 +311,7 @@ def test_the_trainer_takes_a_stream(tiny_config, tiny_data, tmp_path):
 
     trainer = StreamingTrainer(
         model=model,
-        args=_arguments(config, 0, tmp_path / "trainer", len(pairs)),
+        args=_arguments(config, 0, tmp_path / "trainer", len(pairs) // 8, 8),
         train_dataset=pairs,
         data_collator=collate,
         config=config,
