@@ -14,7 +14,7 @@ from transformers import TrainerCallback
 
 from prdlib.config import RunConfig
 from prdlib.data.batches import EvaluationData
-from prdlib.distributed import is_first
+from prdlib.distributed import is_first, wait_for_all
 from prdlib.evaluation.embeddings import embed_images, embed_reports
 from prdlib.evaluation.retrieval import retrieval_ranks
 from prdlib.evaluation.structure import option_reports, option_scores, original_wins
@@ -92,6 +92,9 @@ class EpochLog(TrainerCallback):
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        wait_for_all()  # each process keeps its random state in the checkpoint
+        if not is_first():
+            return
         write_json(folder / CHECKPOINT_MARK, {"epoch": round(state.epoch), "step": state.global_step})
 
     def history(self) -> pd.DataFrame:
