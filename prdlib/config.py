@@ -138,12 +138,14 @@ class TrainingConfig:
     precision: str = setting("bf16", "autocast", choices=("bf16", "float32"))
     augment: bool = setting(True, "random shift, zoom, rotation and exposure of training images (never mirrored)")
     micro_batch: int = setting(
-        0, "pairs with activations in memory at a time, with the loss of the whole batch (GradCache); 0: all", low=0
+        0,
+        "pairs of a process with activations in memory at a time, with the loss of the whole batch (GradCache); 0: all",
+        low=0,
     )
     shards: str = setting("", "folder of data shards, made if missing: studies come as a stream split by process; empty: "
                           "memory-mapped, in an order drawn from all studies")  # fmt: skip
     compile: bool = setting(False, "torch.compile of both encoders: minutes at the start, faster steps after")
-    processes: int = setting(1, "processes of a training, one per GPU, started by it; torchrun starts its own", low=1)
+    processes: int = setting(1, "processes of a training, one per GPU, started by it (torchrun starts its own)", low=1)
     workers: int = setting(0, "processes that load data", low=0)
     threads: int = setting(0, "CPU threads of a step, 0: all cores", low=0)
     report_to: str = setting("none", "logger", choices=("none", "tensorboard", "wandb"))
@@ -213,8 +215,9 @@ class RunConfig:
         training = settings["training"]
         del training["report_to"]
         training["shards"] = bool(training["shards"])
+        del training["processes"]
         if not training["shards"]:  # a stream's order depends on who reads it
-            del training["workers"], training["processes"]
+            del training["workers"]
         for name in ("micro_batch", "compile", "shards"):  # off, they change nothing and name nothing
             if not training[name]:
                 del training[name]

@@ -24,6 +24,11 @@ def processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def rank() -> int:
+    """The number of this process among those that train together, from 0."""
+    return dist.get_rank() if processes() > 1 else 0
+
+
 def is_first() -> bool:
     """Whether this process is the one that writes files and speaks; a launcher's RANK counts before they have met."""
     return (dist.get_rank() if processes() > 1 else int(os.environ.get("RANK", "0"))) == 0
@@ -38,6 +43,14 @@ def wait_for_all() -> None:
 def gather(tensor: Tensor) -> Tensor:
     """[B, ...] of each process, equal in shape -> [P B, ...] in the order of processes, with gradients to each."""
     return _Gather.apply(tensor) if processes() > 1 else tensor
+
+
+def gather_lists(values: list[str]) -> list[str]:
+    """The lists of all processes, one after the other."""
+    lists: list[Any] = [values] * processes()
+    if processes() > 1:
+        dist.all_gather_object(lists, values)
+    return [value for part in lists for value in part]
 
 
 class _Gather(torch.autograd.Function):

@@ -14,7 +14,7 @@ from transformers import TrainerCallback
 
 from prdlib.config import RunConfig
 from prdlib.data.batches import EvaluationData
-from prdlib.distributed import is_first, wait_for_all
+from prdlib.distributed import is_first, processes, wait_for_all
 from prdlib.evaluation.embeddings import embed_images, embed_reports
 from prdlib.evaluation.retrieval import retrieval_ranks
 from prdlib.evaluation.structure import option_reports, option_scores, original_wins
@@ -68,7 +68,7 @@ class EpochLog(TrainerCallback):
         row |= {"logit_scale": scale.item(), "discrimination_scale": discrimination_scale.item()}
         if self.validation is not None and is_first():
             row |= self.validate()
-        studies = len(self.trainer.train_dataset)
+        studies = len(losses) * args.per_device_train_batch_size * processes()
         row |= {"seconds": round(seconds, 3), "pairs_per_second": round(studies / seconds, 1)}
         self.trainer.log(dict(row))  # the Trainer adds to what it is given
         if self.report:

@@ -142,13 +142,13 @@ def refuse_owner(path: Path) -> None:
 def step_lock(run_dir: Path, key: str) -> Iterator[None]:
     """One process a step, on whatever node of a shared file system: the lock of a process that is gone is free. RunError
     when another has it, or when a runner of all steps is at work in ``run_dir``."""
-    refuse_owner(run_dir / "lock.json")
     held = FileLock(_lock_file(run_dir, key))
     try:
         held.acquire(timeout=1.0)  # longer than steps_at_work looks
     except Timeout:
         raise RunError(f"Step {key} of {run_dir.name} is already at work: wait for it, or stop it first.") from None
     try:
+        refuse_owner(run_dir / "lock.json")  # after the lock: a runner that starts now sees this step at work
         yield
     finally:
         held.release()

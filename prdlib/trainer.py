@@ -14,7 +14,7 @@ from transformers import Trainer
 from prdlib.config import RunConfig
 from prdlib.data.batches import EpochSampler
 from prdlib.data.streaming import StreamedBatches, StreamedPairs
-from prdlib.distributed import gather, processes
+from prdlib.distributed import gather, gather_lists, processes
 from prdlib.losses import Objective
 from prdlib.models.dual_encoder import PRDOutput
 
@@ -46,7 +46,7 @@ class PRDTrainer(Trainer):
             products=torch.bfloat16 if config.training.precision == "bf16" else None,
         )
         self.losses: list[dict[str, Tensor]] = []
-        self._unchecked: tuple[int, dict[str, Tensor], list[str]] | None = None
+        self._unchecked: _Unchecked | None = None
 
     def get_train_dataloader(self) -> DataLoader:
         """Of a stream its own whole batches: accelerate would share out batches that cannot be cut."""
@@ -88,7 +88,8 @@ class PRDTrainer(Trainer):
                 states.append(_random_state())
                 outputs.append(self._embed(self.accelerator.unwrap_model(model), part))
         whole = _joined(outputs)
-        leaves = {name: whole[name].detach().requires_grad_() for name in (*EMBEDS, *SCALES) if whole[name] is not None}
+        given = {name: getattr(whole, name) for name in (*EMBEDS, *SCALES)}
+        leaves = {name: value.detach().requires_grad_() for name, value in given.items() if value is not None}
         loss = self._loss(PRDOutput(**leaves, word_mask=whole.word_mask), parts)
         loss.backward()
         start = 0
@@ -138,19 +139,19 @@ class PRDTrainer(Trainer):
             )
         detached = {name: value.detach() for name, value in values.items()}
         self.losses.append(detached)
-        self._unchecked = (self.state.global_step + 1, detached, [i for part in parts for i in part["study_ids"]])
+        studies = [study for part in parts for study in part["study_ids"]]
+        self._unchecked = _Unchecked(self.state.global_step + 1, detached, studies)
         return values["loss"]
 
     def check_finite(self) -> None:
         """Raise NonFiniteLoss when the newest loss that was not looked at yet is not finite."""
         unchecked, self._unchecked = self._unchecked, None
-        if unchecked is None or torch.isfinite(unchecked[1]["loss"]):
+        if unchecked is None or unchecked.is_finite():
             return
-        step, parts, studies = unchecked
-        values = ", ".join(f"{name} {value.item():g}" for name, value in parts.items())
+        values = ", ".join(f"{name} {value.item():g}" for name, value in unchecked.losses.items())
         raise NonFiniteLoss(
-            f"The loss is not finite at step {step} ({values}); studies of the batch: {', '.join(studies)}. "
-            "Lower training.learning_rate, or look at these studies."
+            f"The loss is not finite at step {unchecked.step} ({values}); studies of the batch: "
+            f"{', '.join(gather_lists(unchecked.studies))}. Lower training.learning_rate, or look at these studies."
         )
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
@@ -170,6 +171,23 @@ class PRDTrainer(Trainer):
         else:
             self.optimizer = torch.optim.SGD(options, momentum=s.momentum, fused=True)
         return self.optimizer
+
+
+class _Unchecked:
+    """The losses of a step, and whether they are finite: on its way to the host, which asks for it a step later."""
+
+    def __init__(self, step: int, losses: dict[str, Tensor], studies: list[str]) -> None:
+        self.step, self.losses, self.studies = step, losses, studies
+        self.finite, self.arrived = torch.isfinite(losses["loss"]), None
+        if self.finite.is_cuda:
+            self.finite = torch.empty((), dtype=torch.bool, pin_memory=True).copy_(self.finite, non_blocking=True)
+            self.arrived = torch.cuda.Event()
+            self.arrived.record()
+
+    def is_finite(self) -> bool:
+        if self.arrived is not None:
+            self.arrived.synchronize()  # with the step before, not with what was begun since
+        return bool(self.finite)
 
 
 def _joined(outputs: Sequence[PRDOutput]) -> PRDOutput:

@@ -29,11 +29,11 @@ from prdlib.data.batches import Collate, EvaluationData, PairDataset
 from prdlib.data.preparation import rows_hash
 from prdlib.data.streaming import StreamedPairs, write_shards
 from prdlib.data.studies import DataError
-from prdlib.distributed import is_first, launch, processes, synchronise_batch_norm, wait_for_all
+from prdlib.distributed import is_first, launch, processes, rank, synchronise_batch_norm, wait_for_all
 from prdlib.epoch_log import CHECKPOINT_MARK, EpochLog
 from prdlib.images import decode_png
 from prdlib.models import PRDModel, build_model
-from prdlib.repro import git_state, hash_json, write_atomic, write_json
+from prdlib.repro import generator, git_state, hash_json, write_atomic, write_json
 from prdlib.trainer import PRDTrainer
 from prdlib.training_inputs import checkpoint_folder, training_sources, weights_hash
 
@@ -68,12 +68,15 @@ def fit(
     An epoch is whole batches: up to batch_size - 1 studies, others in each epoch, are left out of it.
     Raises ConfigError for a negative seed, DataError when ``data`` were prepared with another image side or word limit than
     ``config`` says or the training split has fewer than two studies, WeightsError when published weights are missing,
-    NonFiniteLoss when the loss leaves the reals.
+    NonFiniteLoss when the loss leaves the reals. With training.processes > 1 the training runs in processes of its own: they
+    print instead of calling ``report``, and what they raise arrives as a ProcessError with the same words.
     """
     config = config.for_method(method)
     if seed < 0:
         raise ConfigError(f"The seed of a training is {seed}: it must be 0 or more.")
     _refuse_other_preparation(config, data)
+    _join_processes()
+    number = processes() if processes() > 1 else config.training.processes
     directory = Path(directory)
     code, weights = training_sources(config), weights_hash(config)
     source = config.data.name if data_hash else "own data"
@@ -86,9 +89,10 @@ def fit(
             "data": data_hash,
             "code": code,
             "weights": weights,
+            # What batch norm or a stream's order depends on; else many processes and one do the same.
+            **({"processes": number} if config.training.shards or config.training.micro_batch else {}),
         }
     )
-    _join_processes()
     finished = _finished(directory, key)
     if finished is not None:
         return finished
@@ -97,21 +101,21 @@ def fit(
         raise DataError(
             f"The training split has {number} studies, contrastive training needs 2 or more: load more studies."
         )
-    number = config.training.processes
-    if number > 1 and processes() == 1:
+    batch = _batch_of_all(config, number, len(set(data["train"]["study_id"])))
+    if number > processes():  # nobody has started them yet
         launch(
             _fit_in_process,
             (config, method, seed, data, directory, data_hash if source != "own data" else "", report is not None),
             number,
         )
-        return _finished(directory, key)
+        return _finished(directory, key, trained_now=True)
     wait_for_all()  # nobody writes before all have looked
     if is_first():
         _forget_other_settings(directory, key)
     wait_for_all()
     report = report if is_first() else None
     with _threads(config.training.threads), torch.random.fork_rng(devices=[]):
-        return _train(config, method, seed, data, directory, key, (source, data_hash), report)
+        return _train(config, method, seed, data, directory, key, (source, data_hash), batch, report)
 
 
 def _refuse_other_preparation(config: RunConfig, data: DatasetDict) -> None:
@@ -152,25 +156,23 @@ def _train(
     directory: Path,
     key: str,
     origin: tuple[str, str],
+    batch: int,
     report: Callable[[str], None] | None,
 ) -> FitResult:
-    """origin: name and hash of the data."""
+    """origin: name and hash of the data; batch: pairs of a step over all processes."""
     settings, objective = config.training, config.objective
     kinds, copies = (objective.kinds, objective.copies) if objective.discrimination_weight > 0 else ((), 0)
     if settings.shards:
+        shards = Path(settings.shards) / origin[1]  # other data, other folder: someone may be reading
         studies = len(set(data["train"]["study_id"]))
-        write_shards(data["train"], settings.shards, min(500, max(1, studies // 64)), data_hash=origin[1])
-        rank = torch.distributed.get_rank() if processes() > 1 else 0
-        train = StreamedPairs(settings.shards, kinds, copies, seed, rank=rank, world=processes())
+        write_shards(data["train"], shards, min(500, max(1, studies // 64)), data_hash=origin[1])
+        train = StreamedPairs(shards, kinds, copies, seed, rank=rank(), world=processes())
     else:
         train = PairDataset(data["train"], kinds, copies, seed)
-    batch = min(settings.batch_size, len(train))
-    if batch % processes():
-        raise ConfigError(
-            f"A batch of {batch} pairs cannot be shared by {processes()} processes: make training.batch_size a multiple."
-        )
     steps = train.batches(batch // processes(), settings.workers) if settings.shards else max(1, len(train) // batch)
-    model, keys = build_model(config, seed, sorted({" ".join(words) for words in data["train"]["words"]}))
+    own_vocabulary = config.model.text_encoder == "small_bert"
+    reports = sorted({" ".join(words) for words in data["train"]["words"]}) if own_vocabulary else ()
+    model, keys = build_model(config, seed, reports)
     model.config.training = {
         "method": method,
         "seed": seed,
@@ -196,6 +198,8 @@ def _train(
         pretrained_images="image" in keys,
     )
     trainer.remove_callback(PrinterCallback)
+    if rank():  # the Trainer gives every process the same seed, and so the same dropout to other studies
+        torch.manual_seed(int(generator(seed, "dropout", rank()).integers(2**31)))
     validation = EvaluationData.first_views(data["validation"]) if "validation" in data else None
     epoch_log = EpochLog(trainer, validation, config, seed, report)
     trainer.add_callback(epoch_log)
@@ -220,11 +224,33 @@ def _train(
     model.save_pretrained(directory)
     write_atomic(directory / "history.csv", history.to_csv(index=False))
     write_json(directory / "fit.json", {"key": key, "method": method, "seed": seed, "seconds": round(seconds, 2),
-               "epochs": settings.epochs, "studies": len(train), "data": origin[1],
+               "epochs": settings.epochs, "resumed_from": int(start_epoch), "studies": len(train), "data": origin[1],
                "code": training_sources(config), **git_state(), "settings": asdict(config)})  # fmt: skip
     shutil.rmtree(directory / "trainer", ignore_errors=True)
     wait_for_all()
     return FitResult(model, history, directory, seconds, int(start_epoch))
+
+
+def _batch_of_all(config: RunConfig, number: int, studies: int) -> int:
+    """Pairs of a step over ``number`` processes; less than training.batch_size when there are fewer studies.
+
+    ConfigError, before anything is written, when the processes cannot share it or do not fit the GPUs.
+    """
+    size, gpus = config.training.batch_size, torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if gpus > 1 and number == 1:
+        raise ConfigError(
+            f"{gpus} GPUs are visible: set training.processes to their number, start the training with torchrun or accelerate "
+            "launch, or set CUDA_VISIBLE_DEVICES=0."
+        )
+    if gpus and config.training.processes > gpus:
+        raise ConfigError(f"Setting training.processes is {number}, but {gpus} GPUs are visible: set it to {gpus}.")
+    if size % number:
+        raise ConfigError(
+            f"Setting training.batch_size is {size}, which {number} processes cannot share: make it a multiple of {number}."
+        )
+    if studies < number:
+        raise ConfigError(f"The training split has {studies} studies for {number} processes: start fewer of them.")
+    return min(size, studies // number * number)
 
 
 def _join_processes() -> None:
@@ -245,11 +271,6 @@ def _arguments(config: RunConfig, seed: int, directory: Path, steps: int, batch:
     """steps: of an epoch; batch: pairs of a step over all processes."""
     s = config.training
     cuda = torch.cuda.is_available()
-    if cuda and torch.cuda.device_count() > 1 and processes() == 1:
-        raise ConfigError(
-            f"{torch.cuda.device_count()} GPUs are visible: set training.processes to their number, start the training with "
-            "torchrun or accelerate launch, or set CUDA_VISIBLE_DEVICES=0."
-        )
     return TrainingArguments(
         output_dir=str(directory),
         num_train_epochs=s.epochs,
@@ -275,7 +296,7 @@ def _arguments(config: RunConfig, seed: int, directory: Path, steps: int, batch:
     )
 
 
-def _finished(directory: Path, key: str | None) -> FitResult | None:
+def _finished(directory: Path, key: str | None, trained_now: bool = False) -> FitResult | None:
     mark = directory / "fit.json"
     if not mark.is_file():
         return None
@@ -284,7 +305,9 @@ def _finished(directory: Path, key: str | None) -> FitResult | None:
         return None
     model = PRDModel.from_pretrained(directory).eval()
     history = pd.read_csv(directory / "history.csv")
-    return FitResult(model, history, directory, float(facts["seconds"]), int(facts["epochs"]))
+    return FitResult(
+        model, history, directory, float(facts["seconds"]), int(facts["resumed_from" if trained_now else "epochs"])
+    )
 
 
 def _forget_other_settings(directory: Path, key: str) -> None:

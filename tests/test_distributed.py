@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from prdlib.config import load_profile
+from prdlib.config import METHODS, ConfigError, load_profile
 from prdlib.data import prepare
 from prdlib.data.batches import Collate, PairDataset
 from prdlib.distributed import ProcessError, SyncBatchNorm2d, synchronise_batch_norm
 from prdlib.models import PRDModel, build_model
-from prdlib.trainer import PRDTrainer
-from prdlib.training import _arguments, fit
+from prdlib.trainer import PRDTrainer, _joined
+from prdlib.training import _arguments, _batch_of_all, fit
 
 SCRIPT = Path(__file__).parent / "two_processes.py"
 SETTINGS = {
@@ -91,7 +91,11 @@ def test_two_processes_read_a_stream_of_shards(prepared, tmp_path):
     assert len(history) == 2
     assert history["loss"].notna().all()
     assert first["loss"].isfinite()
-    assert (tmp_path / "shards" / "shards.json").is_file()
+    seen = [json.loads((tmp_path / "model" / f"seen{r}.json").read_text()) for r in (0, 1)]
+    assert len(seen[0]) == len(seen[1])
+    assert not set(seen[0][: len(seen[0]) // 2]) & set(seen[1][: len(seen[1]) // 2])  # in the first epoch
+    assert len(set(seen[0][: len(seen[0]) // 2])) == len(seen[0]) // 2
+    assert list(tmp_path.glob("shards/*/shards.json"))
 
 
 def test_a_training_starts_its_own_processes(prepared, alone, tmp_path):
@@ -111,22 +115,31 @@ def test_a_training_starts_its_own_processes(prepared, alone, tmp_path):
         torch.testing.assert_close(tensor, alone[1][name], rtol=1e-5, atol=1e-5)
 
 
-def test_what_fails_in_a_process_is_told(prepared):
+def test_what_fails_in_a_process_is_told(prepared, tmp_path):
     config = load_profile("quick", {**SETTINGS, "training": {**SETTINGS["training"], "processes": 2, "batch_size": 7}})
-    with pytest.raises(ProcessError, match="A batch of 7 pairs cannot be shared by 2 processes"):
-        fit(config, "prd", 0, prepared[0], prepared[1].parent / "fails", "d", report=None)
+    with pytest.raises(ConfigError, match=r"training.batch_size is 7, which 2 processes cannot share"):
+        fit(config, "prd", 0, prepared[0], tmp_path / "new", "d", report=None)
+    assert not (tmp_path / "new").exists()  # told before anything is touched
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "letter.txt").write_text("mine")
+    config = load_profile("quick", {**SETTINGS, "training": {**SETTINGS["training"], "processes": 2}})
+    with pytest.raises(ProcessError, match=r"Process 0 of 2 failed: .*holds files that are no training"):
+        fit(config, "prd", 0, prepared[0], tmp_path / "foreign", "d", report=None)
 
 
 class TestFeatureCache:
     """Gradients of micro-batches with the loss of the whole batch."""
 
-    def step(self, prepared, tmp_path, micro_batch, dropout=0.0, train_norm=False):
+    def trainer(self, prepared, tmp_path, dropout=0.0, train_norm=False, method="prd"):
         data, _ = prepared
         settings = {**SETTINGS, "model": {**SETTINGS["model"], "dropout": dropout}}
         config = load_profile("quick", settings)
         model, _ = build_model(config, 0, sorted({" ".join(words) for words in data["train"]["words"]}))
         trainer = PRDTrainer(
-            model=model, args=_arguments(config, 0, tmp_path, 48, 8), config=config, pretrained_images=False
+            model=model,
+            args=_arguments(config, 0, tmp_path, 48, 8),
+            config=config.for_method(method),
+            pretrained_images=False,
         )
         trainer.current_gradient_accumulation_steps = 1  # train() sets it
         norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]
@@ -134,33 +147,44 @@ class TestFeatureCache:
             for norm in norms:
                 norm.train = lambda mode=True, norm=norm: norm
                 norm.training = False
-        pairs = PairDataset(data["train"], config.objective.kinds, 3, 0)
-        items = [pairs[(0, i)] for i in range(8)]
-        batch = Collate(model.word_tokenizer, micro_batch=micro_batch)(items)
+        return trainer, norms
+
+    def parts(self, prepared, trainer, micro_batch):
+        pairs = PairDataset(prepared[0]["train"], trainer.settings.objective.kinds, 3, 0)
+        return Collate(trainer.model.word_tokenizer, micro_batch=micro_batch)([pairs[(0, i)] for i in range(8)])
+
+    def step(self, prepared, tmp_path, micro_batch, **options):
+        trainer, norms = self.trainer(prepared, tmp_path, **options)
         torch.manual_seed(7)
-        loss = trainer.training_step(model, batch)
-        gradients = {name: p.grad for name, p in model.named_parameters() if p.grad is not None}
+        loss = trainer.training_step(trainer.model, self.parts(prepared, trainer, micro_batch))
+        gradients = {name: p.grad for name, p in trainer.model.named_parameters() if p.grad is not None}
         return loss, gradients, norms
 
+    @pytest.mark.parametrize("method", METHODS)
     @pytest.mark.parametrize("micro_batch", [3, 1])
-    def test_equals_the_whole_batch(self, prepared, tmp_path, micro_batch):
-        loss, gradients, _ = self.step(prepared, tmp_path, 0)
-        cached_loss, cached, _ = self.step(prepared, tmp_path, micro_batch)
+    def test_equals_the_whole_batch(self, prepared, tmp_path, micro_batch, method):
+        loss, gradients, _ = self.step(prepared, tmp_path, 0, method=method)
+        cached_loss, cached, _ = self.step(prepared, tmp_path, micro_batch, method=method)
         torch.testing.assert_close(loss, cached_loss)
         assert gradients.keys() == cached.keys()
-        assert {"logit_scale", "discrimination_scale"} < set(cached)
+        assert ("logit_scale" in cached, "discrimination_scale" in cached) == (True, METHODS[method]["discrimination"])
         for name, gradient in gradients.items():
             torch.testing.assert_close(cached[name], gradient, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
 
     def test_the_second_pass_has_the_dropout_of_the_first(self, prepared, tmp_path):
-        """One micro-batch of the whole batch is the plain step, dropout included; another draw is another gradient."""
-        loss, gradients, _ = self.step(prepared, tmp_path, 0, dropout=0.5)
-        cached_loss, cached, _ = self.step(prepared, tmp_path, 8, dropout=0.5)
-        torch.testing.assert_close(loss, cached_loss)
-        for name, gradient in gradients.items():
-            torch.testing.assert_close(cached[name], gradient, rtol=1e-4, atol=1e-5)
-        other, _, _ = self.step(prepared, tmp_path, 0)
-        assert not torch.allclose(loss, other)
+        """Two micro-batches, against both kept with their graphs under the same draws; other draws are another loss."""
+        cached_loss, cached, _ = self.step(prepared, tmp_path, 4, dropout=0.5)
+        trainer, _ = self.trainer(prepared, tmp_path, dropout=0.5)
+        trainer.model.train()
+        torch.manual_seed(7)
+        parts = self.parts(prepared, trainer, 4)["parts"]
+        loss = trainer._loss(_joined([trainer._embed(trainer.model, part) for part in parts]), parts)
+        loss.backward()
+        torch.testing.assert_close(loss.detach(), cached_loss)
+        for name, parameter in trainer.model.named_parameters():
+            torch.testing.assert_close(cached[name], parameter.grad, rtol=1e-4, atol=1e-5)
+        other = trainer._loss(_joined([trainer._embed(trainer.model, part) for part in parts]), parts)
+        assert not torch.allclose(other, cached_loss)
 
     def test_running_statistics_see_each_micro_batch_once(self, prepared, tmp_path):
         _, _, plain = self.step(prepared, tmp_path, 0, train_norm=True)
@@ -181,8 +205,12 @@ def test_synchronised_batch_norm_of_one_process_is_torchs():
     assert torch.equal(plain(images), copied(images))
 
 
-def test_fit_says_how_to_use_several_gpus(prepared, tmp_path, monkeypatch):
+def test_fit_says_how_to_use_several_gpus(monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(ValueError, match=r"2 GPUs are visible: set training\.processes"):
-        _arguments(load_profile("quick"), 0, tmp_path, 48, 8)
+        _batch_of_all(load_profile("quick"), 1, 48)
+    with pytest.raises(ConfigError, match="2 GPUs are visible: set it to 2"):
+        _batch_of_all(load_profile("quick", {"training": {"processes": 4}}), 4, 48)
+    assert _batch_of_all(load_profile("quick"), 2, 61) == 32
+    assert _batch_of_all(load_profile("quick"), 2, 31) == 30

@@ -54,10 +54,13 @@ def test_a_compiled_training_is_the_training(tiny_config, tiny_data, tmp_path, m
 
     real = torch.nn.Module.compile
     monkeypatch.setattr(torch.nn.Module, "compile", compile_quickly)
-    plain = replace(tiny_config, training=replace(tiny_config.training, epochs=1, precision="float32"))
+    plain = replace(tiny_config, training=replace(tiny_config.training, epochs=1, precision="float32", optimizer="sgd",
+                                                          learning_rate=0.02))  # fmt: skip
     compiled = replace(plain, training=replace(plain.training, compile=True))
     one = fit(plain, "prd", 0, tiny_data, tmp_path / "plain", "d", report=None)
     other = fit(compiled, "prd", 0, tiny_data, tmp_path / "compiled", "d", report=None)
     assert other.history["loss"].iloc[0] == pytest.approx(one.history["loss"].iloc[0], rel=1e-3)
     assert captured == ["NarrowResNet", "BertModel"]
     assert one.model.state_dict().keys() == other.model.state_dict().keys()
+    for (name, mine), theirs in zip(one.model.state_dict().items(), other.model.state_dict().values(), strict=True):
+        torch.testing.assert_close(theirs, mine, rtol=1e-3, atol=1e-4, msg=lambda m, n=name: f"{n}: {m}")

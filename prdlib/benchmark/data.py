@@ -21,7 +21,7 @@ def data_rates(config: RunConfig, data: DatasetDict, repeats: int) -> pd.DataFra
     model, pairs = model_and_pairs(config, data)
     step = small_step(config, data)
     number = config.training.batch_size
-    encoded = [pairs._split[i]["image"] for i in range(number)]
+    encoded = [data["train"][i]["image"] for i in range(number)]
     items = items_of(pairs, number, 1)[0]
     collate = Collate(model.word_tokenizer, augment=True)
 

@@ -8,11 +8,13 @@ from functools import partial
 from typing import Any
 
 import pandas as pd
+import torch
 from datasets import DatasetDict
 
 from prdlib.benchmark.local import local_inputs, with_gradient
 from prdlib.benchmark.measure import peak_memory, take_turns
-from prdlib.benchmark.step import small_step
+from prdlib.benchmark.setup import device
+from prdlib.benchmark.step import Step, small_step
 from prdlib.config import RunConfig
 from prdlib.losses import local_attentive_contrastive
 
@@ -42,17 +44,37 @@ def _scaled(*shape: Any) -> None:
 
 
 def scaling_of_step(config: RunConfig, data: DatasetDict, repeats: int) -> pd.DataFrame:
-    """Seconds of a step against pairs B and copies K."""
+    """Seconds and peak memory of a step against pairs B, copies K, regions R (by the image's side) and words W (by their limit)."""
     table = []
-    for name, sizes in {"B": (8, 16, 32, 64, 128), "K": (1, 2, 3, 6, 9)}.items():
+    for name, sizes in {
+        "B": (8, 16, 32, 64, 128),
+        "K": (1, 2, 3, 6, 9),
+        "R": (64, 96, 128, 192),
+        "W": (10, 20, 40),
+    }.items():
         for size in sizes:
-            changed = (
-                replace(config, training=replace(config.training, batch_size=size))
-                if name == "B"
-                else replace(config, objective=replace(config.objective, copies=size))
-            )
-            step = small_step(changed, data)
+            step = _step(config, data, name, size)
             seconds = take_turns({"step": step.whole}, repeats)["step"]
-            table.append({"of": "whole step", "varied": name, "size": size, "median_s": statistics.median(seconds),
-                          "min_s": min(seconds), "max_s": max(seconds)})  # fmt: skip
+            shown = (size // 16) ** 2 if name == "R" else size
+            table.append({"of": "whole step", "varied": name, "size": shown, "median_s": statistics.median(seconds),
+                          "min_s": min(seconds), "max_s": max(seconds),
+                          "gigabytes": peak_memory(_step_once, config, data, name, size)})  # fmt: skip
     return pd.DataFrame(table)
+
+
+def _step(config: RunConfig, data: DatasetDict, name: str, size: int) -> Step:
+    if name == "B":
+        config = replace(config, training=replace(config.training, batch_size=size))
+    elif name == "K":
+        config = replace(config, objective=replace(config.objective, copies=size))
+    elif name == "R":
+        config = replace(config, data=replace(config.data, image_size=size))
+    step = small_step(config, data, words=size if name == "W" else None)
+    if name == "R":  # the prepared images have one size; what they show costs nothing
+        step.batch["pixel_values"] = torch.rand(len(step.batch["valid"]), 1, size, size).to(device())
+    return step
+
+
+def _step_once(config: RunConfig, data: DatasetDict, name: str, size: int) -> None:
+    torch.set_num_threads(config.training.threads or torch.get_num_threads())
+    _step(config, data, name, size).whole()

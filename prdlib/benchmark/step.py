@@ -115,11 +115,13 @@ class _Clock:
         self.start = time.perf_counter()
 
 
-def small_step(config: RunConfig, data: DatasetDict, **options: Any) -> Step:
-    """A step of ``config`` on the first batch of ``data``."""
+def small_step(config: RunConfig, data: DatasetDict, words: int | None = None) -> Step:
+    """A step of ``config`` on the first batch of ``data``; words: reports and copies are cut there."""
     model, pairs = model_and_pairs(config, data)
-    batch = Collate(model.word_tokenizer, augment=True)(items_of(pairs, config.training.batch_size, 1)[0])
-    return Step(model, moved(batch), **options)
+    items = items_of(pairs, config.training.batch_size, 1)[0]
+    if words:
+        items = [i | {"words": i["words"][:words], "copies": [copy[:words] for copy in i["copies"]]} for i in items]
+    return Step(model, moved(Collate(model.word_tokenizer, augment=True)(items)))
 
 
 def large_step(config: RunConfig, data: DatasetDict, pairs: int = 16) -> Step:

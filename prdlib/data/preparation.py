@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import sys
 from collections.abc import Iterator, Mapping
@@ -86,7 +87,8 @@ def prepare(studies: Studies, directory: str | Path, image_size: int, word_limit
 def _refuse_foreign(directory: Path) -> None:
     if directory.exists() and not directory.is_dir():
         raise DataError(f"{str(directory)!r} is a file: give an empty or new folder for the prepared data.")
-    names = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
+    found = {path.name for path in directory.iterdir()} if directory.is_dir() else set()
+    names = {name for name in found if not re.fullmatch(r"\..+\.tmp", name)}  # another process writes, or was killed
     ours = not names - {".lock"} or bool(names & {"started.json", "prepared.json"})
     if not ours or names - OURS:
         raise DataError(

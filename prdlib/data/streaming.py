@@ -32,7 +32,7 @@ from prdlib.repro import generator, hash_files, hash_json, write_json
 
 FORMAT = 1  # raise it when the form of a shard changes: old shards are then written anew
 MANIFEST = "shards.json"
-OURS = re.compile(r"shards\.json|\.lock|\.?[0-9a-f]{16}-\d{5}\.parquet(\.tmp)?")
+OURS = re.compile(r"shards\.json|\.lock|\.?[0-9a-f]{16}-\d{5}\.parquet(\.tmp)?|\.shards\.json\.\d+\.tmp")
 GROUP = 64  # studies of a Parquet row group: what a reader takes at once
 COLUMNS = ("study_id", "report_group", *REPORT_COLUMNS)
 SHARD_FEATURES = Features({**{name: FEATURES[name] for name in COLUMNS}, "images": List(Value("binary"))})
