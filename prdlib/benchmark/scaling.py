@@ -44,7 +44,7 @@ def _scaled(*shape: Any) -> None:
 
 
 def scaling_of_step(config: RunConfig, data: DatasetDict, repeats: int) -> pd.DataFrame:
-    """Seconds and peak memory of a step against pairs B, copies K, regions R (by the image's side) and words W (by their limit)."""
+    """Seconds and peak memory of a step against pairs B, copies K, regions R (of larger images) and words W (cut there)."""
     table = []
     for name, sizes in {
         "B": (8, 16, 32, 64, 128),
