@@ -47,7 +47,8 @@ class BenchmarkReport:
             if len(table):
                 write_atomic(folder / f"{name}.csv", table.to_csv(index=False))
         write_json(folder / "benchmark.json", self.facts)
-        for draw, table in ((ratios, self.times), (scaling_curves, self.scaling), (step_breakdown, self.breakdown)):
+        timed = self.times[self.times["median_s"].notna()] if "median_s" in self.times else self.times.iloc[:0]
+        for draw, table in ((ratios, timed), (scaling_curves, self.scaling), (step_breakdown, self.breakdown)):
             if len(table):
                 save_figure(draw(table), folder / f"benchmark_{draw.__name__}", **self.facts["machine"])
 

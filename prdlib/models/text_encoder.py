@@ -173,7 +173,7 @@ def buckets(lengths: Sequence[int], most: int = 64, least: int = 48, padding: fl
     """Rows of texts that are encoded together: neighbours in ``lengths``, which are sorted.
 
     At most ``most`` texts, and the longest is at most ``padding`` times the shortest once there are ``least``; so a long text
-    makes few others longer. On a CPU smaller buckets cost more in backward passes than they save in padding, larger ones save nothing.
+    makes few others longer. On a CPU smaller buckets cost more than they save, larger ones save nothing.
     """
     start = 0
     for row in range(1, len(lengths) + 1):

@@ -8,7 +8,7 @@ import torch
 from prdlib import __main__ as cli
 from prdlib.benchmark import cost, local, measure, setup, texts
 from prdlib.benchmark.plain import clean_loop, padded_passes, repeating_loop
-from prdlib.benchmark.report import load_report, run_benchmark
+from prdlib.benchmark.report import BenchmarkReport, load_report, run_benchmark
 from prdlib.benchmark.step import small_step
 from prdlib.data.batches import Collate
 from prdlib.losses import Objective, local_attentive_contrastive
@@ -91,6 +91,13 @@ def test_the_report_is_saved_and_read_again(tiny_config, tiny_data, tmp_path):
     numbers = ["min_s", "median_s", "max_s", "repeats", "ratio"]
     pd.testing.assert_frame_equal(again.times[numbers], report.times[numbers])
     assert (tmp_path / "benchmark_ratios.png").stat().st_size > 5000
+
+
+def test_a_report_without_times_is_saved_without_their_figure(tmp_path):
+    memory = pd.DataFrame([{"part": "memory", "case": "c", "version": "ours", "gigabytes": 1.0, "target": "4"}])
+    BenchmarkReport(memory, pd.DataFrame(), pd.DataFrame(), {"machine": {}}).save(tmp_path)
+    assert load_report(tmp_path).times["gigabytes"].tolist() == [1.0]
+    assert not list(tmp_path.glob("*.png"))
 
 
 def test_estimated_hours_grow_with_studies_and_say_what_they_assume(tiny_config, tiny_data):
