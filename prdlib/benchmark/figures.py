@@ -51,6 +51,7 @@ def step_breakdown(breakdown: pd.DataFrame) -> Figure:
         used[group] += 1
         if value > 0.05 * total:
             text = name.split(": ")[-1].replace(", ", ",\n")
+            text = text.replace(" ", "\n") if value < 0.15 * total else text
             axis.text(start + value / 2, 0, f"{text}\n{1e3 * value:.0f} ms", ha="center", va="center", fontsize=7)
         start += value
     start = 0.0
