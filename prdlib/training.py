@@ -96,12 +96,12 @@ def fit(
     finished = _finished(directory, key)
     if finished is not None:
         return finished
-    if "train" not in data or len(set(data["train"]["study_id"])) < 2:
-        number = len(set(data["train"]["study_id"])) if "train" in data else 0
+    studies = len(data["train"].unique("study_id")) if "train" in data else 0
+    if studies < 2:
         raise DataError(
-            f"The training split has {number} studies, contrastive training needs 2 or more: load more studies."
+            f"The training split has {studies} studies, contrastive training needs 2 or more: load more studies."
         )
-    batch = _batch_of_all(config, number, len(set(data["train"]["study_id"])))
+    batch = _batch_of_all(config, number, studies)
     if number > processes():  # nobody has started them yet
         launch(
             _fit_in_process,
@@ -164,7 +164,7 @@ def _train(
     kinds, copies = (objective.kinds, objective.copies) if objective.discrimination_weight > 0 else ((), 0)
     if settings.shards:
         shards = Path(settings.shards) / origin[1]  # other data, other folder: someone may be reading
-        studies = len(set(data["train"]["study_id"]))
+        studies = len(data["train"].unique("study_id"))
         write_shards(data["train"], shards, min(500, max(1, studies // 64)), data_hash=origin[1])
         train = StreamedPairs(shards, kinds, copies, seed, rank=rank(), world=processes())
     else:

@@ -29,7 +29,8 @@ GRID = {"profile": "quick", "methods": ["clip", "prd"], "seeds": [0], "grid": {"
 TWO = {**GRID, "grid": {"base": {}, "short": {"training.epochs": 1}}}
 TRAINED = WRITE + "(folder / f'02_{method}-seed{seed}_scores.csv').touch()"
 needs_snakemake = pytest.mark.skipif(
-    find_spec("snakemake") is None, reason="Snakemake is not installed: pip install -e '.[cluster]'"
+    find_spec("snakemake") is None,
+    reason="Snakemake, which asks for older packages than requirements.lock, is not installed: pip install -e '.[cluster]'",
 )
 
 
