@@ -16,6 +16,7 @@ from prdlib.data.batches import EpochSampler
 from prdlib.data.streaming import StreamedBatches, StreamedPairs
 from prdlib.distributed import gather, gather_lists, processes
 from prdlib.losses import Objective
+from prdlib.losses.local_pairs import Workspace
 from prdlib.models.dual_encoder import PRDOutput
 
 EMBEDS = ("image_embeds", "report_embeds", "region_embeds", "word_embeds")
@@ -44,6 +45,7 @@ class PRDTrainer(Trainer):
             o.word_temperature,
             o.similarity_temperature,
             products=torch.bfloat16 if config.training.precision == "bf16" else None,
+            workspace=Workspace(),
         )
         self.losses: list[dict[str, Tensor]] = []
         self._unchecked: _Unchecked | None = None

@@ -14,6 +14,7 @@ from prdlib.benchmark.measure import peak_memory, rows, take_turns
 from prdlib.benchmark.plain import clean_loop, repeating_loop
 from prdlib.benchmark.setup import BF16, device
 from prdlib.losses import local_attentive_contrastive
+from prdlib.losses.local_pairs import Workspace
 
 
 def local_inputs(pairs: int, regions: int, width: int, words: tuple[int, int]) -> tuple[Tensor, Tensor, Tensor]:
@@ -42,8 +43,9 @@ def local_loss(repeats: int) -> pd.DataFrame:
     }
     for pairs, regions, width, words in ((48, 361, 768, (20, 30)), (12, 361, 768, (20, 30)), (64, 36, 128, (35, 50))):
         inputs = local_inputs(pairs, regions, width, words)
-        versions = {"repeating loop": repeating_loop, "clean loop": clean_loop, "ours": local_attentive_contrastive,
-                    "ours, bf16 products": partial(local_attentive_contrastive, products=BF16)}  # fmt: skip
+        ours = partial(local_attentive_contrastive, workspace=Workspace())  # as in training
+        versions = {"repeating loop": repeating_loop, "clean loop": clean_loop, "ours": ours,
+                    "ours, bf16 products": partial(ours, products=BF16)}  # fmt: skip
         exact = with_gradient(clean_loop, inputs)
         case = f"B {pairs}, R {regions}, D {width}, {words[0]} to {words[1]} words"
         for name, version in versions.items():  # what is compared is the same loss
@@ -77,4 +79,5 @@ def local_memory() -> pd.DataFrame:
 
 
 def _local_once(pairs: int) -> None:
-    with_gradient(local_attentive_contrastive, local_inputs(pairs, 361, 768, (20, 30)))
+    ours = partial(local_attentive_contrastive, workspace=Workspace())
+    with_gradient(ours, local_inputs(pairs, 361, 768, (20, 30)))

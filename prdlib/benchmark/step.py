@@ -19,6 +19,7 @@ from prdlib.benchmark.setup import BF16, autocast, device, fast_attention, items
 from prdlib.config import RunConfig
 from prdlib.data.batches import Collate
 from prdlib.losses import Objective
+from prdlib.losses.local_pairs import Workspace
 from prdlib.models import PRDModel
 from prdlib.models.text_encoder import buckets, build_text_encoder
 
@@ -28,7 +29,7 @@ class Step:
 
     def __init__(self, model: PRDModel, batch: Mapping[str, Any], products: torch.dtype | None = BF16) -> None:
         self.model, self.batch = model.train(), batch
-        self.objective = Objective(0.5, 0.1, products=products)
+        self.objective = Objective(0.5, 0.1, products=products, workspace=Workspace())
         self.optimizer = torch.optim.AdamW(model.parameters(), 1e-4, fused=True)
 
     def whole(self) -> None:

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from prdlib.losses.contrastive import symmetric_cross_entropy
-from prdlib.losses.local_pairs import pair_similarity
+from prdlib.losses.local_pairs import Workspace, pair_similarity
 
 
 def local_attentive_contrastive(
@@ -30,12 +30,13 @@ def local_attentive_contrastive(
     similarity_temperature: float = 10.0,
     positives: Tensor | None = None,
     products: torch.dtype | None = None,
+    workspace: Workspace | None = None,
     gather: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
     """L_local = 1/2 [CE(sim, diag) + CE(sim^T, diag)].
 
     region_embeds: [B, R, D]; word_embeds: [B, W, D]; word_mask: [B, W] bool, True for words (False for padding).
-    The temperatures are tau1, tau2, tau3. positives: [B, B] bool, see ``symmetric_cross_entropy``. products: as below.
+    The temperatures are tau1, tau2, tau3. positives: [B, B] bool, see ``symmetric_cross_entropy``. products, workspace: as below.
     gather: [B, ...] of each process -> [P B, ...] of all (see ``prdlib.distributed``); each process then computes the
         similarity of all images with its own reports, and the loss is that of the whole batch; positives is [P B, P B].
     Returns a scalar. Raises ValueError when a report has no word.
@@ -48,6 +49,7 @@ def local_attentive_contrastive(
         word_temperature=word_temperature,
         similarity_temperature=similarity_temperature,
         products=products,
+        workspace=workspace,
     )
     if gather:
         similarity = gather(similarity.T).T
@@ -64,6 +66,7 @@ def local_similarity(
     similarity_temperature: float = 10.0,
     aggregation: str = "sum",
     products: torch.dtype | None = None,
+    workspace: Workspace | None = None,
 ) -> Tensor:
     """sim(n, m) of N images and M reports.
 
@@ -72,6 +75,7 @@ def local_similarity(
         whose lengths differ much, such as prompts.
     products: torch.bfloat16 rounds the factors of matrix products (the loss then differs by about 1e-4 of itself, the gradient
         by 6e-3 of its norm); None: float32, or float64 for inputs in it.
+    workspace: memory that training keeps from step to step; without one it is asked for each time.
     A word_mask on the CPU with embeddings on a GPU spares the host a wait for the GPU.
     Returns [N, M], float32 or wider. Raises ValueError when a report has no word.
     """
@@ -80,7 +84,9 @@ def local_similarity(
     counts = _word_counts(word_embeds, word_mask)
     regions, words = _at_least_float32(region_embeds), _at_least_float32(word_embeds).flatten(0, 1)
     temperatures = (attention_temperature, word_temperature, similarity_temperature)
-    similarity = pair_similarity(regions, words[_rows(word_mask, words.device)], counts, temperatures, products)
+    similarity = pair_similarity(
+        regions, words[_rows(word_mask, words.device)], counts, temperatures, products, workspace=workspace
+    )
     if aggregation == "mean":
         similarity = similarity - similarity_temperature * similarity.new_tensor(counts).log()
     return similarity

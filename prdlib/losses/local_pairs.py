@@ -9,14 +9,16 @@ For all valid words of the reports, packed without padding [V, D], and all regio
 Neither the contexts c nor anything of size N x M x R x W x D is ever made. A chunk is a few whole reports: on a CPU its S is as
 large as the regions, which every chunk reads again, within ``CHUNK_BYTES`` (a small chunk stays in the cache); on a GPU the
 larger of the two. Where the whole batch needs no more than ``KEEP_BYTES``, S, A, E and E G are kept for the backward pass,
-otherwise each chunk is computed again there, as on a CPU when that takes less time than fresh memory. So peak memory is the
-inputs', G's, a constant (or one long report), and a few arrays [V, N], R times smaller than S.
+otherwise each chunk is computed again there, as on a CPU when that takes less time than fresh memory, which a
+:class:`Workspace` spares from one step to the next. So peak memory is the inputs', G's, a constant (or one long report), and a
+few arrays [V, N], R times smaller than S.
 
 Written by hand since autograd would keep several arrays of the size of S for each softmax, product and sum.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -32,6 +34,27 @@ LOG2E = 1.4426950408889634
 SAFE_TEMPERATURE = 20.0  # A <= 1, so exp(tau1 A) and the sums of its squares are far from float32's largest number
 
 
+class Workspace:
+    """Memory for S, A, E and E G that stays from one step to the next: at most ``KEEP_BYTES``, or one long report's.
+
+    One loss at a time has it. The backward pass of a loss whose memory another has taken since computes again what it needs.
+    """
+
+    def __init__(self) -> None:
+        self.turn = 0
+        self.memory: Tensor | None = None
+
+    def take(self, like: Tensor, shape: Sequence[int]) -> tuple[Tensor, ...]:
+        """Four arrays of ``shape``, of the type and on the device of ``like``; whoever had some has them no longer."""
+        self.turn += 1
+        numbers = 4 * math.prod(shape)
+        fits = self.memory is not None and (self.memory.dtype, self.memory.device) == (like.dtype, like.device)
+        if not fits or self.memory.numel() < numbers:
+            self.memory = None  # freed before more is asked for
+            self.memory = like.new_empty(numbers)
+        return self.memory[:numbers].view(4, *shape).unbind()
+
+
 class PairSimilarity(torch.autograd.Function):
     """tau3 log sum_w exp(tau2 cos(w, c_w)) [N, M]; see :func:`pair_similarity`."""
 
@@ -45,13 +68,14 @@ class PairSimilarity(torch.autograd.Function):
         products: torch.dtype,
         chunk_bytes: int,
         keep_bytes: int,
+        workspace: Workspace,
     ) -> Tensor:
         tau1, tau2, tau3 = temperatures
         word_norm = words.norm(dim=1)
         cosines = words.new_empty(len(words), len(regions))
         context_norms = torch.empty_like(cosines)
         logsums = []
-        chunks = _Chunks(regions, words, counts, tau1, products, chunk_bytes)
+        chunks = _Chunks(regions, words, counts, tau1, products, chunk_bytes, workspace)
         needed = 4 * len(words) * chunks.shape.numel() * words.element_size()
         keep = any(ctx.needs_input_grad) and needed <= keep_bytes
         for chunk in chunks.computed(keep):
@@ -62,7 +86,7 @@ class PairSimilarity(torch.autograd.Function):
             logsums += [part.logsumexp(dim=0) for part in (tau2 * cosine).split(chunk.sizes)]
         logsum = torch.stack(logsums, dim=1)
         ctx.save_for_backward(regions, words, word_norm, cosines, context_norms, logsum)
-        ctx.settings = (counts, temperatures, products, chunk_bytes)
+        ctx.settings = (counts, temperatures, products, chunk_bytes, workspace)
         ctx.kept = chunks if keep else None
         return tau3 * logsum
 
@@ -70,7 +94,7 @@ class PairSimilarity(torch.autograd.Function):
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         regions, words, word_norm, cosines, context_norms, logsum = ctx.saved_tensors
-        counts, (tau1, tau2, tau3), products, chunk_bytes = ctx.settings
+        counts, (tau1, tau2, tau3), products, chunk_bytes, workspace = ctx.settings
         report_of_word = torch.repeat_interleave(
             torch.arange(len(counts)), torch.tensor(counts), output_size=len(words)
         ).to(regions.device, non_blocking=True)
@@ -85,9 +109,11 @@ class PairSimilarity(torch.autograd.Function):
 
         d_flat, d_words = regions.new_zeros(regions.shape[:2].numel(), regions.shape[2]), torch.empty_like(words)
         d_gram = regions.new_zeros(len(regions), regions.shape[1], regions.shape[1])
-        kept, ctx.kept = ctx.kept, None  # they are written over here: a second backward pass computes them again
-        chunks = kept or _Chunks(regions, words, counts, tau1, products, chunk_bytes)
-        for chunk in kept.again() if kept else chunks.computed(keep=False):
+        chunks, ctx.kept = ctx.kept, None  # they are written over here: a second backward pass computes them again
+        kept = chunks is not None and chunks.at_hand
+        if not kept:
+            chunks = _Chunks(regions, words, counts, tau1, products, chunk_bytes, workspace)
+        for chunk in chunks.again() if kept else chunks.computed(keep=False):
             inner, square = d_inner[chunk.rows, :, None], d_square[chunk.rows, :, None]
             # In place of S: the gradient of A, tau1 E (dP S + 2 dQ E G). E dQ takes the place of E G, dS that of A.
             d_attention = chunk.scores.mul_(tau1 * inner)
@@ -102,7 +128,7 @@ class PairSimilarity(torch.autograd.Function):
             _product(d_scores, chunks.flat, d_words[chunk.rows])
         d_words.addcmul_(words, (d_word_norm / word_norm.clamp(min=EPSILON))[:, None])
         d_regions = d_flat.view_as(regions).baddbmm_(d_gram, regions, alpha=2)  # d_gram is symmetric
-        return d_regions, d_words, *[None] * 5
+        return d_regions, d_words, *[None] * 6
 
 
 def pair_similarity(
@@ -113,21 +139,31 @@ def pair_similarity(
     products: torch.dtype | None = None,
     chunk_bytes: int | None = None,
     keep_bytes: int | None = None,
+    workspace: Workspace | None = None,
 ) -> Tensor:
     """sim(n, m) of N images and M reports, summed over words.
 
     regions: [N, R, D]; words: [V, D], the valid words of report 0, then of report 1, ...; counts: M numbers >= 1, their sum V;
     temperatures: tau1, tau2, tau3. float32 or float64. products: the type of the factors of matrix products, the inputs' own
-    or torch.bfloat16 (everything else stays in the inputs' type). chunk_bytes, keep_bytes: see the module. Returns [N, M].
+    or torch.bfloat16 (everything else stays in the inputs' type). chunk_bytes, keep_bytes: see the module.
+    workspace: memory to work in on a CPU, else fresh; a GPU's allocator keeps and shares it anyway. Returns [N, M].
     """
     if chunk_bytes is None:
         least, most = CHUNK_BYTES
         chunk_bytes = most if regions.is_cuda else min(most, max(least, regions.numel() * regions.element_size()))
     if keep_bytes is None:
-        keep_bytes = KEEP_BYTES if regions.is_cuda or sum(regions.shape[1:]) >= KEEP_WIDTH else 0
+        cheap = regions.is_cuda or workspace is not None
+        keep_bytes = KEEP_BYTES if cheap or sum(regions.shape[1:]) >= KEEP_WIDTH else 0
     with torch.autocast(regions.device.type, enabled=False):  # the types are ours to choose
         return PairSimilarity.apply(
-            regions, words, list(counts), temperatures, products or regions.dtype, chunk_bytes, keep_bytes
+            regions,
+            words,
+            list(counts),
+            temperatures,
+            products or regions.dtype,
+            chunk_bytes,
+            keep_bytes,
+            Workspace() if workspace is None or regions.is_cuda else workspace,
         )
 
 
@@ -139,8 +175,16 @@ class _Chunks:
     """
 
     def __init__(
-        self, regions: Tensor, words: Tensor, counts: Sequence[int], tau1: float, products: torch.dtype, limit: int
+        self,
+        regions: Tensor,
+        words: Tensor,
+        counts: Sequence[int],
+        tau1: float,
+        products: torch.dtype,
+        limit: int,
+        workspace: Workspace,
     ) -> None:
+        self.workspace = workspace
         self.words, self.counts, self.tau1, self.products = words, counts, tau1, products
         self.shape = regions.shape[:2]
         factors = regions.to(products)
@@ -150,12 +194,18 @@ class _Chunks:
 
     def computed(self, keep: bool) -> Iterator[_Chunk]:
         rows = len(self.words) if keep else max(part.stop - part.start for _, part in self.parts)
-        self.arrays = [self.words.new_empty(rows, *self.shape) for _ in range(4)]
+        self.arrays = self.workspace.take(self.words, (rows, *self.shape))
+        self.turn = self.workspace.turn
         for sizes, rows in self.parts:
             here = rows if keep else slice(0, rows.stop - rows.start)
             chunk = _Chunk(rows, sizes, *(array[here] for array in self.arrays))
             self._attend(chunk)
             yield chunk
+
+    @property
+    def at_hand(self) -> bool:
+        """Whether what was computed with ``keep`` is still there."""
+        return self.turn == self.workspace.turn
 
     def again(self) -> Iterator[_Chunk]:
         for sizes, rows in self.parts:

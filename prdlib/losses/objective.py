@@ -6,7 +6,7 @@ CLIP has T = L_w = 0, GLoRIA T = 0, PRD without local L_w = 0. A loss of weight 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -14,6 +14,7 @@ from torch import Tensor
 from prdlib.losses.contrastive import image_text_contrastive
 from prdlib.losses.discrimination import perturbed_report_discrimination
 from prdlib.losses.local import local_attentive_contrastive
+from prdlib.losses.local_pairs import Workspace
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Objective:
     """Weights and temperatures; call it on the embeddings of a batch.
 
     discrimination_weight: T; local_weight: L_w; both >= 0. The temperatures are tau1, tau2, tau3 of the local loss,
-    products the type of its matrix products (see ``local_similarity``).
+    products the type of its matrix products, workspace the memory that it keeps from step to step (see ``local_similarity``).
     """
 
     discrimination_weight: float = 0.0
@@ -30,6 +31,7 @@ class Objective:
     word_temperature: float = 5.0
     similarity_temperature: float = 10.0
     products: torch.dtype | None = None
+    workspace: Workspace | None = field(default=None, compare=False, repr=False)
 
     @property
     def needs_copies(self) -> bool:
@@ -81,6 +83,7 @@ class Objective:
                 similarity_temperature=self.similarity_temperature,
                 positives=positives,
                 products=self.products,
+                workspace=self.workspace,
                 gather=gather,
             )
             total = total + self.local_weight * parts["local"]

@@ -7,7 +7,7 @@ import torch
 from torch.nn.functional import normalize
 
 from prdlib import losses
-from prdlib.losses.local_pairs import pair_similarity
+from prdlib.losses.local_pairs import Workspace, pair_similarity
 
 
 def random(*shape, seed=0, unit=False):
@@ -261,6 +261,35 @@ def test_a_second_backward_pass_gives_the_same_gradient():
     first = torch.autograd.grad(value, [regions, words], retain_graph=True)
     for one, two in zip(first, torch.autograd.grad(value, [regions, words]), strict=True):
         torch.testing.assert_close(one, two)
+
+
+@pytest.mark.parametrize("keep", [0, 1 << 30])
+def test_losses_that_take_each_others_memory_have_their_own_gradients(keep):
+    """Two losses in flight in one workspace, of different sizes, differentiated in either order, and one after them."""
+    pairs = [
+        ((random(3, 6, 5, seed=1), random(7, 5, seed=2)), [3, 4]),
+        ((random(2, 4, 5, seed=3), random(9, 5, seed=4)), [9]),
+    ]
+    expected = [torch.autograd.grad(pair_similarity(*i, c, (4.0, 5.0, 10.0)).sum(), i) for i, c in pairs]
+    workspace = Workspace()
+    for order in ([0, 1], [1, 0], [0], [1]):
+        values = [
+            pair_similarity(*i, c, (4.0, 5.0, 10.0), keep_bytes=keep, workspace=workspace).sum() for i, c in pairs
+        ]
+        for n in order:
+            for got, want in zip(torch.autograd.grad(values[n], pairs[n][0]), expected[n], strict=True):
+                torch.testing.assert_close(got, want)
+
+
+def test_a_workspace_asks_for_memory_once():
+    workspace = Workspace()
+    regions, words = random(3, 6, 5, seed=1), random(7, 5, seed=2)
+    places = set()
+    for _ in range(3):
+        pair_similarity(regions, words, [3, 4], (4.0, 5.0, 10.0), workspace=workspace).sum().backward()
+        places.add(workspace.memory.data_ptr())
+    assert len(places) == 1
+    assert workspace.memory.numel() == 4 * 7 * 3 * 6
 
 
 def test_local_similarity_passes_gradcheck():
