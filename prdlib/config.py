@@ -22,11 +22,30 @@ from prdlib.settings import ConfigError, build, merge, nearest, setting, undotte
 # Raise it when the same (seed, index) gives another film or report, so that no old file or run is taken for a new one.
 PHANTOM_VERSION = 3
 PROFILE_FOLDER = Path(__file__).parent / "profiles"
-METHODS: dict[str, dict[str, bool]] = {
-    "clip": {"discrimination": False, "local": False},
-    "gloria": {"discrimination": False, "local": True},
-    "prd_no_local": {"discrimination": True, "local": False},
-    "prd": {"discrimination": True, "local": True},
+
+
+@dataclass(frozen=True)
+class Method:
+    """What a method has: L_prd, L_local, a segment-structured report encoder, and L_seg between its segments and regions."""
+
+    discrimination: bool = False
+    local: bool = False
+    structured: bool = False
+    segment_region: bool = False
+
+
+PAPER_METHODS = {  # the four rows of the paper's ablation
+    "clip": Method(),
+    "gloria": Method(local=True),
+    "prd_no_local": Method(discrimination=True),
+    "prd": Method(discrimination=True, local=True),
+}
+METHODS = {
+    **PAPER_METHODS,
+    "structured": Method(structured=True),
+    "structured_prd": Method(structured=True, discrimination=True),
+    "grounded": Method(structured=True, segment_region=True),
+    "grounded_prd": Method(structured=True, segment_region=True, discrimination=True),
 }
 WORD_ORDER = (
     "shuffle_all_words",
@@ -52,6 +71,10 @@ CLINICAL = (
     "change_temporal",
     "change_measurement",
 )
+LATER_SETTINGS = {  # not in the name of a run while they have their defaults: older runs keep their names
+    "model": ("segments", "segment_window", "segment_blocks", "distance_bias", "place_pooling", "region_positions"),
+    "objective": ("segment_weight", "segment_temperature", "discrimination"),
+}
 FAMILIES = {"word_order": WORD_ORDER, "clinical": CLINICAL}  # of perturbations that training may draw from
 
 
@@ -87,6 +110,16 @@ class ModelConfig:
     projection_dim: int = setting(128, "D, the global image-report space", low=2)
     local_dim: int = setting(128, "D_l, the region-word space", low=2)
     dropout: float = setting(0.1, "dropout of small_bert", low=0.0, high=0.9)
+    segments: str = setting("auto", "what of a report is encoded by itself; auto: clause for methods with a structured report "
+                            "encoder; always none for the paper's", choices=("auto", "none", "sentence", "clause", "phrase",
+                            "window"))  # fmt: skip
+    segment_window: int = setting(8, "words of a segment where model.segments is window", low=1)
+    segment_blocks: int = setting(1, "transformer blocks over the segments of a report", low=1, high=12)
+    distance_bias: float = setting(
+        0.0, "methods with segments: slope by which words attend less to further ones", low=0.0
+    )
+    place_pooling: bool = setting(True, "methods with segments: the image's vector knows what is where")
+    region_positions: bool = setting(True, "regions have a learnt position where segments are looked for")
 
     def __post_init__(self) -> None:
         if self.text_encoder == "small_bert" and self.text_width % 32:
@@ -113,6 +146,10 @@ class ObjectiveConfig:
     attention_temperature: float = setting(4.0, "tau1 of the local loss", low=0.1)
     word_temperature: float = setting(5.0, "tau2 of the local loss", low=0.1)
     similarity_temperature: float = setting(10.0, "tau3 of the local loss", low=0.1)
+    segment_weight: float = setting(1.0, "L_s; applies to the methods with the segment-region contrast", low=0.0)
+    segment_temperature: float = setting(10.0, "tau of the segment-region contrast", low=0.1)
+    discrimination: str = setting("auto", "variant of L_prd; auto: centred for methods with a structured report encoder; always "
+                                  "plain for the paper's", choices=("auto", "plain", "centred", "debiased"))  # fmt: skip
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -168,7 +205,7 @@ class RunConfig:
     """Everything that decides a run. ``methods`` x ``seeds`` are the pre-trainings of the run."""
 
     profile: str = setting("quick", "name of the profile")
-    methods: tuple[str, ...] = setting(tuple(METHODS), "rows of the ablation")
+    methods: tuple[str, ...] = setting(tuple(PAPER_METHODS), "rows of the ablation")
     seeds: tuple[int, ...] = setting((0,), "seeds of each method")
     jobs: int = setting(1, "steps of the pipeline that run at the same time", low=1)
     step_timeout: int = setting(7200, "seconds after which a step is stopped", low=1)
@@ -221,6 +258,10 @@ class RunConfig:
         for name in ("micro_batch", "compile", "shards"):  # off, they change nothing and name nothing
             if not training[name]:
                 del training[name]
+        for part, default in (("model", self.model), ("objective", self.objective)):
+            for name in LATER_SETTINGS[part]:  # as they always were, they name nothing either
+                if settings[part][name] == type(default).__dataclass_fields__[name].default:
+                    del settings[part][name]
         if self.content:
             settings["data"]["content"] = self.content
         if self.data.name == "phantom":
@@ -270,14 +311,26 @@ class RunConfig:
         return f"{self.data.name}-{hash_json(self.scientific()['data'], 8)}"
 
     def for_method(self, method: str) -> RunConfig:
-        """These settings with the weights that ``method`` does not use set to zero: the rows of the paper's ablation."""
+        """These settings with what ``method`` does not use turned off: weights of zero, reports without segments."""
         parts = METHODS[check_method(method)]
         objective = replace(
             self.objective,
-            discrimination_weight=self.objective.discrimination_weight if parts["discrimination"] else 0.0,
-            local_weight=self.objective.local_weight if parts["local"] else 0.0,
+            discrimination_weight=self.objective.discrimination_weight if parts.discrimination else 0.0,
+            local_weight=self.objective.local_weight if parts.local else 0.0,
+            segment_weight=self.objective.segment_weight if parts.segment_region else 0.0,
+            discrimination=_or_auto(self.objective.discrimination, "centred") if parts.structured else "plain",
         )
-        return replace(self, objective=objective)
+        if parts.structured and self.model.segments == "none":
+            raise ConfigError(
+                f"Method {method} needs segments: set model.segments to sentence, clause, phrase or window."
+            )
+        segments = _or_auto(self.model.segments, "clause") if parts.structured else "none"
+        model = replace(self.model, segments=segments)
+        return replace(self, objective=objective, model=model)
+
+
+def _or_auto(value: str, meant: str) -> str:
+    return meant if value == "auto" else value
 
 
 def check_method(method: str) -> str:

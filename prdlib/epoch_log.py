@@ -80,7 +80,7 @@ class EpochLog(TrainerCallback):
         model, data = self.trainer.model, self.validation
         was_training = model.training
         images = embed_images(model, data.images)
-        ranks = retrieval_ranks(images, embed_reports(model, data.words), data.groups)
+        ranks = retrieval_ranks(images, embed_reports(model, data.marked), data.groups)
         row = {"validation_R@1": float(np.mean([np.mean(rank[0] == 1) for rank in ranks.values()]))}
         if len(self.kept):
             correct, _ = original_wins(

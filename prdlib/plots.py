@@ -22,8 +22,26 @@ from PIL import Image
 from prdlib.repro import write_json
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
-METHOD_COLOURS = {"clip": GREY, "gloria": BLUE, "prd_no_local": ORANGE, "prd": RED}
-METHOD_NAMES = {"clip": "CLIP", "gloria": "GLoRIA", "prd_no_local": "PRD without local", "prd": "PRD"}
+METHOD_COLOURS = {
+    "clip": GREY,
+    "gloria": BLUE,
+    "prd_no_local": ORANGE,
+    "prd": RED,
+    "structured": "#56B4E9",
+    "structured_prd": "#B8860B",
+    "grounded": GREEN,
+    "grounded_prd": PURPLE,
+}
+METHOD_NAMES = {
+    "clip": "CLIP",
+    "gloria": "GLoRIA",
+    "prd_no_local": "PRD without local",
+    "prd": "PRD",
+    "structured": "structured reports",
+    "structured_prd": "structured reports, PRD",
+    "grounded": "grounded",
+    "grounded_prd": "grounded PRD",
+}
 DPI = 100
 
 

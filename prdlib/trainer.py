@@ -19,8 +19,17 @@ from prdlib.losses import Objective
 from prdlib.losses.local_pairs import Workspace
 from prdlib.models.dual_encoder import PRDOutput
 
-EMBEDS = ("image_embeds", "report_embeds", "region_embeds", "word_embeds")
-SCALES = ("logit_scale", "discrimination_scale")
+EMBEDS = (
+    "image_embeds",
+    "report_embeds",
+    "region_embeds",
+    "word_embeds",
+    "place_embeds",
+    "segment_embeds",
+    "text_prior",
+)
+PADDED = {"word_embeds": "word_mask", "segment_embeds": "segment_mask"}  # to the longest report of the batch
+SCALES = ("logit_scale", "discrimination_scale", "segment_scale")
 
 
 class NonFiniteLoss(RuntimeError):
@@ -44,6 +53,9 @@ class PRDTrainer(Trainer):
             o.attention_temperature,
             o.word_temperature,
             o.similarity_temperature,
+            segment_weight=o.segment_weight if self.model.config.segment_regions else 0.0,
+            segment_temperature=o.segment_temperature,
+            discrimination=o.discrimination,
             products=torch.bfloat16 if config.training.precision == "bf16" else None,
             workspace=Workspace(),
         )
@@ -92,7 +104,8 @@ class PRDTrainer(Trainer):
         whole = _joined(outputs)
         given = {name: getattr(whole, name) for name in (*EMBEDS, *SCALES)}
         leaves = {name: value.detach().requires_grad_() for name, value in given.items() if value is not None}
-        loss = self._loss(PRDOutput(**leaves, word_mask=whole.word_mask), parts)
+        masks = {name: getattr(whole, name) for name in PADDED.values()}
+        loss = self._loss(PRDOutput(**leaves, **masks), parts)
         loss.backward()
         start = 0
         for number, (part, state) in enumerate(zip(parts, states, strict=True)):
@@ -104,9 +117,9 @@ class PRDTrainer(Trainer):
                 names = [name for name in EMBEDS if name in leaves]
                 values = [output[name] for name in names]
                 gradients = [leaves[name].grad[rows] for name in names]
-                gradients = [g[:, : v.shape[1]] for g, v in zip(gradients, values, strict=True)]  # padding of words
+                gradients = [g[:, : v.shape[1]] for g, v in zip(gradients, values, strict=True)]  # padding
                 if last:  # the scales are the model's own, once
-                    used = [name for name in SCALES if leaves[name].grad is not None]
+                    used = [name for name in SCALES if name in leaves and leaves[name].grad is not None]
                     values += [output[name] for name in used]
                     gradients += [leaves[name].grad for name in used]
                 self.accelerator.backward(sum((v * g).sum() for v, g in zip(values, gradients, strict=True)))
@@ -119,7 +132,9 @@ class PRDTrainer(Trainer):
             attention_mask=batch["attention_mask"],
             word_ids=batch["word_ids"],
             report_index=batch["report_index"],
+            segment_index=batch.get("segment_index"),
             local=self.objective.needs_words,
+            segments=self.objective.needs_segments,
             layout=batch["layout"],
         )
 
@@ -136,6 +151,11 @@ class PRDTrainer(Trainer):
                 region_embeds=output.region_embeds,
                 word_embeds=output.word_embeds,
                 word_mask=output.word_mask,
+                place_embeds=output.place_embeds,
+                segment_embeds=output.segment_embeds,
+                segment_mask=output.segment_mask,
+                segment_scale=output.segment_scale,
+                text_prior=output.text_prior,
                 positives=groups[:, None] == groups[None] if self.settings.objective.mask_duplicates else None,
                 gather=gather if processes() > 1 else None,
             )
@@ -193,18 +213,20 @@ class _Unchecked:
 
 
 def _joined(outputs: Sequence[PRDOutput]) -> PRDOutput:
-    """The embeddings of micro-batches below each other; words padded to the longest report of all."""
-    joined = {name: torch.cat([o[name] for o in outputs]) for name in ("image_embeds", "report_embeds")}
-    if outputs[0].region_embeds is not None:
-        longest = max(output.word_mask.shape[1] for output in outputs)
-        missing = [longest - output.word_mask.shape[1] for output in outputs]
-        pad = nn.functional.pad
-        joined["region_embeds"] = torch.cat([output.region_embeds for output in outputs])
-        joined["word_embeds"] = torch.cat(
-            [pad(o.word_embeds, (0, 0, 0, n)) for o, n in zip(outputs, missing, strict=True)]
-        )
-        joined["word_mask"] = torch.cat([pad(o.word_mask, (0, n)) for o, n in zip(outputs, missing, strict=True)])
-    return PRDOutput(**joined, **{name: outputs[0][name] for name in SCALES})
+    """The embeddings of micro-batches below each other; words and segments padded to the longest report of all."""
+    joined = {}
+    for name in EMBEDS:
+        parts = [getattr(output, name) for output in outputs]
+        if parts[0] is None:
+            continue
+        if name in PADDED:
+            masks = [getattr(output, PADDED[name]) for output in outputs]
+            missing = [max(mask.shape[1] for mask in masks) - mask.shape[1] for mask in masks]
+            parts = [nn.functional.pad(part, (0, 0, 0, n)) for part, n in zip(parts, missing, strict=True)]
+            masks = [nn.functional.pad(mask, (0, n)) for mask, n in zip(masks, missing, strict=True)]
+            joined[PADDED[name]] = torch.cat(masks)
+        joined[name] = torch.cat(parts)
+    return PRDOutput(**joined, **{name: getattr(outputs[0], name) for name in SCALES})
 
 
 @contextmanager

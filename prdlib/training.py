@@ -193,7 +193,14 @@ def _train(
         model=model,
         args=_arguments(config, seed, directory / "trainer", steps, batch),
         train_dataset=train,
-        data_collator=Collate(model.word_tokenizer, seed, settings.augment, settings.micro_batch),
+        data_collator=Collate(
+            model.word_tokenizer,
+            seed,
+            settings.augment,
+            settings.micro_batch,
+            model.config.segments,
+            model.config.segment_window,
+        ),
         config=config,
         pretrained_images="image" in keys,
     )

@@ -3,7 +3,7 @@
 import pytest
 
 import prdlib.config
-from prdlib.config import METHODS, WORD_ORDER, ConfigError, RunConfig, load_profile, profiles
+from prdlib.config import PAPER_METHODS, WORD_ORDER, ConfigError, RunConfig, load_profile, profiles
 from prdlib.settings import reference
 
 
@@ -82,10 +82,31 @@ def test_run_id_changes_with_what_changes_a_result_and_with_nothing_else():
     assert same.run_id == base.run_id
 
 
-def test_the_four_methods_are_weights():
-    weights = {m: load_profile("quick").for_method(m).objective for m in METHODS}
-    used = {m: (o.discrimination_weight > 0, o.local_weight > 0) for m, o in weights.items()}
+def test_the_four_methods_of_the_paper_are_weights():
+    configs = {m: load_profile("quick").for_method(m) for m in PAPER_METHODS}
+    used = {m: (c.objective.discrimination_weight > 0, c.objective.local_weight > 0) for m, c in configs.items()}
     assert used == {"clip": (False, False), "gloria": (False, True), "prd_no_local": (True, False), "prd": (True, True)}
+    for config in configs.values():
+        assert config.model.segments == "none"
+        assert config.objective.segment_weight == 0
+        assert config.objective.discrimination == "plain"
+    assert load_profile("quick").methods == tuple(PAPER_METHODS)
+
+
+def test_methods_with_segments_keep_their_settings():
+    config = load_profile("quick", {"model.segments": "sentence", "objective.discrimination": "debiased"})
+    grounded = config.for_method("grounded_prd")
+    assert (grounded.model.segments, grounded.objective.discrimination) == ("sentence", "debiased")
+    assert grounded.objective.segment_weight > 0
+    assert config.for_method("structured").objective.segment_weight == 0
+    with pytest.raises(ConfigError, match=r"needs segments: set model.segments"):
+        load_profile("quick", {"model.segments": "none"}).for_method("grounded")
+
+
+def test_settings_that_came_later_name_no_run_while_they_have_their_defaults():
+    base = load_profile("quick")
+    assert "segments" not in base.scientific()["model"]
+    assert load_profile("quick", {"model.segments": "sentence"}).run_id != base.run_id
 
 
 def test_every_setting_has_a_help_text():

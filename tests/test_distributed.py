@@ -133,12 +133,12 @@ class TestFeatureCache:
     def trainer(self, prepared, tmp_path, dropout=0.0, train_norm=False, method="prd"):
         data, _ = prepared
         settings = {**SETTINGS, "model": {**SETTINGS["model"], "dropout": dropout}}
-        config = load_profile("quick", settings)
+        config = load_profile("quick", settings).for_method(method)
         model, _ = build_model(config, 0, sorted({" ".join(words) for words in data["train"]["words"]}))
         trainer = PRDTrainer(
             model=model,
             args=_arguments(config, 0, tmp_path, 48, 8),
-            config=config.for_method(method),
+            config=config,
             pretrained_images=False,
         )
         trainer.current_gradient_accumulation_steps = 1  # train() sets it
@@ -151,7 +151,9 @@ class TestFeatureCache:
 
     def parts(self, prepared, trainer, micro_batch):
         pairs = PairDataset(prepared[0]["train"], trainer.settings.objective.kinds, 3, 0)
-        return Collate(trainer.model.word_tokenizer, micro_batch=micro_batch)([pairs[(0, i)] for i in range(8)])
+        return Collate(trainer.model.word_tokenizer, micro_batch=micro_batch, segments=trainer.model.config.segments)(
+            [pairs[(0, i)] for i in range(8)]
+        )
 
     def step(self, prepared, tmp_path, micro_batch, **options):
         trainer, norms = self.trainer(prepared, tmp_path, **options)
@@ -160,14 +162,13 @@ class TestFeatureCache:
         gradients = {name: p.grad for name, p in trainer.model.named_parameters() if p.grad is not None}
         return loss, gradients, norms
 
-    @pytest.mark.parametrize("method", METHODS)
-    @pytest.mark.parametrize("micro_batch", [3, 1])
+    @pytest.mark.parametrize(("method", "micro_batch"), [*((m, 3) for m in METHODS), ("prd", 1), ("grounded_prd", 1)])
     def test_equals_the_whole_batch(self, prepared, tmp_path, micro_batch, method):
         loss, gradients, _ = self.step(prepared, tmp_path, 0, method=method)
         cached_loss, cached, _ = self.step(prepared, tmp_path, micro_batch, method=method)
         torch.testing.assert_close(loss, cached_loss)
         assert gradients.keys() == cached.keys()
-        assert ("logit_scale" in cached, "discrimination_scale" in cached) == (True, METHODS[method]["discrimination"])
+        assert ("logit_scale" in cached, "discrimination_scale" in cached) == (True, METHODS[method].discrimination)
         for name, gradient in gradients.items():
             torch.testing.assert_close(cached[name], gradient, rtol=1e-4, atol=1e-5, msg=lambda m, n=name: f"{n}: {m}")
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
 from prdlib.plots import BLUE, GREEN, GREY, ORANGE, PURPLE, RED
 
@@ -89,13 +91,20 @@ def scaling_curves(scaling: pd.DataFrame) -> Figure:
         axis.set_title(what, fontsize=9)
         axis.set_xlabel(names[name], fontsize=8)
         axis.set_ylabel("seconds", fontsize=8, color=BLUE)
-        axis.set_xticks(rows["size"], [str(s) for s in rows["size"]])
-        axis.minorticks_off()
-        axis.tick_params(labelsize=7)
+        _readable(axis)
         if rows["gigabytes"].notna().any():
             other = axis.twinx()
             other.loglog(rows["size"], rows["gigabytes"], color=RED, marker="s", ms=3.5, lw=1, ls="--")
             other.set_ylabel("peak memory, GB", fontsize=8, color=RED)
-            other.tick_params(labelsize=7)
-            other.minorticks_off()
+            _readable(other)
+        axis.set_xticks(rows["size"], [str(s) for s in rows["size"]])  # the second axis sets its own
+        axis.xaxis.set_minor_locator(NullLocator())
     return figure
+
+
+def _readable(axis: Axes) -> None:
+    """A logarithmic axis with a plain number at 1, 2 and 5 of each decade, also where it spans less than one."""
+    axis.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+    axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axis.yaxis.set_minor_locator(NullLocator())
+    axis.tick_params(labelsize=7)

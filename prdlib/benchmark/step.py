@@ -22,6 +22,7 @@ from prdlib.losses import Objective
 from prdlib.losses.local_pairs import Workspace
 from prdlib.models import PRDModel
 from prdlib.models.text_encoder import buckets, build_text_encoder
+from prdlib.text import first_words
 
 
 class Step:
@@ -121,7 +122,10 @@ def small_step(config: RunConfig, data: DatasetDict, words: int | None = None) -
     model, pairs = model_and_pairs(config, data)
     items = items_of(pairs, config.training.batch_size, 1)[0]
     if words:
-        items = [i | {"words": i["words"][:words], "copies": [copy[:words] for copy in i["copies"]]} for i in items]
+        items = [
+            i | {"words": first_words(i["words"], words), "copies": [first_words(copy, words) for copy in i["copies"]]}
+            for i in items
+        ]
     return Step(model, moved(Collate(model.word_tokenizer, augment=True)(items)))
 
 

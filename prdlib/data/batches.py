@@ -19,7 +19,8 @@ from torch.utils.data import Sampler
 from prdlib.data.preparation import REPORT_COLUMNS, tagged_report
 from prdlib.images import decode_png
 from prdlib.repro import generator
-from prdlib.text import TaggedReport, WordTokenizer, draw_names, perturb
+from prdlib.text import TaggedReport, WordTokenizer, draw_names, perturb, plain, segment
+from prdlib.text.tokenization import padded_index
 
 CACHE_BYTES = 512 << 20  # decoded images of a split are kept in memory up to this size
 CACHE_REPORTS = 8192  # reports of a split are kept in memory up to this number of studies (5 KB each at 60 words)
@@ -47,8 +48,8 @@ def pair_item(
         "study_id": study_id,
         "epoch": epoch,
         "image": image(view),
-        "words": report.words,
-        "copies": [tuple(copy.text.split()) for copy in drawn],
+        "words": report.marked,
+        "copies": [copy.marked for copy in drawn],
         "valid": [True, *(not copy.is_noop for copy in drawn)],
         "report_group": group,
     }
@@ -58,7 +59,7 @@ class PairDataset(TorchDataset):
     """Image-report pairs of a prepared split: one item per *study*, asked for as (epoch, index).
 
     perturbations, copies: kinds to draw from and K, the number drawn for each study and epoch; no copies when K is 0.
-    An item: study_id, image uint8 [S, S] (one of the study's, drawn per epoch), words, copies (K word tuples), valid
+    An item: study_id, image uint8 [S, S] (one of the study's, drawn per epoch), words and copies (K) as marked words, valid
     (1 + K booleans, False for a copy that equals the original), report_group, epoch.
     groups: report group of each study, int64 [N]. In memory are a few integers per study, and reports and decoded images up
     to CACHE_REPORTS and CACHE_BYTES; the rest is read from the memory-mapped split when it is asked for.
@@ -144,13 +145,24 @@ class Collate:
     pixel_values float [B, 1, S, S] in [0, 1]; input_ids, attention_mask, word_ids [U, L]: the *distinct* texts of the batch,
     sorted by length; report_index [B, 1 + K]: the text of each original and copy; valid [B, 1 + K] bool; report_group [B];
     study_ids: B strings. layout: what the model would else ask the device for, as lists of integers: lengths, pieces of each
-    text; originals, the text of each original; words, its number of words.
+    text; originals, the text of each original; words, its number of words; sequences, what the text encoder sees of it.
+    segments, window: with a kind of segments (see ``text.segment``) the rows of input_ids are the distinct *segments* of all
+    texts, and segment_index [T, S] has those of each distinct text (-1: none).
     augment: a small random shift, zoom, rotation and exposure; never mirrored, since sides matter.
     micro_batch: m > 0 gives {"parts": [...]} instead, such a batch for each m items (the last may be smaller).
     """
 
-    def __init__(self, tokenizer: WordTokenizer, seed: int = 0, augment: bool = False, micro_batch: int = 0) -> None:
+    def __init__(
+        self,
+        tokenizer: WordTokenizer,
+        seed: int = 0,
+        augment: bool = False,
+        micro_batch: int = 0,
+        segments: str = "none",
+        window: int = 8,
+    ) -> None:
         self.word_tokenizer, self.seed, self.augment, self.micro_batch = tokenizer, seed, augment, micro_batch
+        self.segments, self.window = segments, window
 
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """B items as one batch; see the class for names and shapes."""
@@ -160,25 +172,35 @@ class Collate:
         return self._batch(items)
 
     def _batch(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-        texts = [[item["words"], *item["copies"]] for item in items]
-        encoded = {words: self.word_tokenizer.encode(words) for words in {words for row in texts for words in row}}
+        structured = self.segments != "none"
+        texts = [[self._sequences(text) for text in (item["words"], *item["copies"])] for item in items]
+        distinct = {text for row in texts for text in row}
+        encoded = {words: self.word_tokenizer.encode(words) for words in {words for text in distinct for words in text}}
         order = sorted(encoded, key=lambda words: (len(encoded[words][0]), words))
         place = {words: i for i, words in enumerate(order)}
         padded = [encoded[words] for words in order]
-        originals = [place[row[0]] for row in texts]
+        text_place = {text: i for i, text in enumerate(sorted(distinct, key=lambda text: [place[w] for w in text]))}
+        originals = [text_place[row[0]] for row in texts]
+        sequences = [[place[words] for words in row[0]] for row in texts]
         return {
             "pixel_values": self._pixels(items),
             **self.word_tokenizer.pad(padded),
-            "report_index": torch.tensor([[place[words] for words in row] for row in texts]),
+            **({"segment_index": padded_index(list(text_place), place)} if structured else {}),
+            "report_index": torch.tensor([[text_place[text] for text in row] for row in texts]),
             "valid": torch.tensor([item["valid"] for item in items]),
             "report_group": torch.tensor([item["report_group"] for item in items]),
             "study_ids": [item["study_id"] for item in items],
             "layout": {
                 "lengths": [len(ids) for ids, _ in padded],
                 "originals": originals,
-                "words": [1 + max(padded[text][1]) for text in originals],
+                "words": [sum(1 + max(padded[s][1]) for s in row) for row in sequences],
+                "sequences": sequences,
             },
         }
+
+    def _sequences(self, marked: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
+        """What the text encoder sees of a text: the whole, or its segments."""
+        return tuple(segment(marked, self.segments, self.window)) if self.segments != "none" else (plain(marked),)
 
     def _pixels(self, items: Sequence[dict[str, Any]]) -> torch.Tensor:
         pixels = torch.from_numpy(np.stack([item["image"] for item in items]))[:, None].float() / 255
@@ -222,6 +244,11 @@ class EvaluationData:
     def words(self) -> list[tuple[str, ...]]:
         """Normalised words of each report, inside the limit."""
         return [t.words for t in self.tagged]
+
+    @property
+    def marked(self) -> list[tuple[str, ...]]:
+        """Words of each report with marks where segments begin, for models that read segments."""
+        return [t.marked for t in self.tagged]
 
     @classmethod
     def first_views(cls, split: Dataset, label_names: Sequence[str] = ()) -> EvaluationData:

@@ -37,12 +37,13 @@ from filelock import FileLock
 from prdlib.data.studies import LABEL_PREFIX, SPLITS, DataError, Studies
 from prdlib.images import Geometry, ImageError, encode_png, fit, resize
 from prdlib.repro import hash_json, write_atomic, write_json
-from prdlib.text import TaggedReport, tag
+from prdlib.text import TaggedReport, find_breaks, tag
+from prdlib.text.clauses import rules_of_breaks
 
-FORMAT = 2  # raise it when the prepared form changes: old folders are then made anew
+FORMAT = 3  # raise it when the prepared form changes: old folders are then made anew
 SHARD = 500
 OURS = {"prepared.json", "dropped.csv", "data", "shards", "started.json", ".lock"}
-REPORT_COLUMNS = ("report", "words", "tags", "offsets", "punctuation", "n_words")  # what tagged_report reads
+REPORT_COLUMNS = ("report", "words", "tags", "offsets", "punctuation", "n_words", "breaks")  # what tagged_report reads
 INTEGERS = Sequence(Value("int32"))
 FEATURES = Features(
     {
@@ -56,6 +57,7 @@ FEATURES = Features(
         "offsets": Sequence(INTEGERS),
         "punctuation": Sequence(INTEGERS),
         "n_words": Value("int32"),
+        "breaks": Sequence(Value("int8")),
         "labels": Sequence(Value("float32")),
         "findings": Value("string"),
         "image": Value("binary"),
@@ -131,7 +133,7 @@ def _prepare(studies: Studies, directory: Path, image_size: int, word_limit: int
     parts_of = {directory / "shards" / f"{i:07d}": table[i : i + SHARD] for i in range(0, len(table), SHARD)}
     missing = [part["report"] for folder, part in parts_of.items() if not folder.is_dir()]
     reports = pd.concat(missing).unique().tolist() if missing else []
-    tagged = dict(zip(reports, tag(reports, word_limit), strict=True)) if reports else {}
+    tagged = dict(zip(reports, find_breaks(tag(reports, word_limit)), strict=True)) if reports else {}
     shards = [_shard(studies, part, tagged, folder, image_size) for folder, part in parts_of.items()]
     drops = pd.concat(
         [studies.dropped, *(pd.read_csv(s / "dropped.csv", dtype=str) for s in shards)], ignore_index=True
@@ -183,7 +185,7 @@ def content_hash(studies: Studies, image_size: int, word_limit: int) -> str:
     ]
     names = [Path(p).name if not str(p).startswith("phantom://") else p for p in table["image"]]
     rows = table.drop(columns=["image"]).to_json(orient="values")
-    return hash_json([FORMAT, rows, names, files, dict(studies.options), image_size, word_limit], 16)
+    return hash_json([FORMAT, rules_of_breaks(), rows, names, files, dict(studies.options), image_size, word_limit], 16)
 
 
 def rows_hash(data: DatasetDict) -> str:
@@ -207,6 +209,7 @@ def tagged_report(row: Mapping[str, Any]) -> TaggedReport:
         tuple(map(tuple, row["offsets"])),
         tuple(map(tuple, row["punctuation"])),
         row["n_words"],
+        tuple(row["breaks"]),
     )
 
 

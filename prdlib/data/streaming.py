@@ -30,7 +30,7 @@ from prdlib.data.studies import DataError
 from prdlib.images import decode_png
 from prdlib.repro import generator, hash_files, hash_json, write_json
 
-FORMAT = 1  # raise it when the form of a shard changes: old shards are then written anew
+FORMAT = 2  # raise it when the form of a shard changes: old shards are then written anew
 MANIFEST = "shards.json"
 OURS = re.compile(r"shards\.json|\.lock|\.?[0-9a-f]{16}-\d{5}\.parquet(\.tmp)?|\.shards\.json\.\d+\.tmp")
 GROUP = 64  # studies of a Parquet row group: what a reader takes at once

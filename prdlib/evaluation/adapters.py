@@ -35,6 +35,9 @@ class AdapterError(ValueError):
 class DualEncoder(Protocol):
     """What the benchmark asks of a model. The score of a pair is the inner product of the two vectors.
 
+    A model with an attribute ``reads_segments`` that is true is given reports with marks where segments begin (see
+    prdlib.text.segments).
+
     Both functions must depend on each input alone (eval mode, no batch statistics).
     """
 
@@ -50,6 +53,7 @@ class PRDAdapter:
 
     def __init__(self, model: PRDModel) -> None:
         self.model = model.eval()
+        self.reads_segments = model.config.segments != "none"
 
     @torch.inference_mode()
     def encode_images(self, images: np.ndarray) -> Tensor:

@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
@@ -23,7 +23,8 @@ from typing import Any
 
 import prdlib.text
 from prdlib.repro import hash_files, hash_json, write_atomic
-from prdlib.text import PERTURBATIONS, TaggedReport, perturb_reports, rebuild
+from prdlib.text import PERTURBATIONS, Perturbed, TaggedReport, perturb_reports, plain, rebuild
+from prdlib.text.segments import carry_breaks
 
 FORMAT, VERSION = "prdlib-benchmark-set", 4
 WITH_TEXT = "phantom"  # the only source whose edited reports are written out
@@ -50,7 +51,8 @@ class BenchmarkSet:
     study_ids: N; originals: N word tuples; copies: kind -> N word tuples, None where the edit does not apply or is a no-op;
     operations: kind -> N operations, None where the edit does not apply; seed: of the draws; source: the studies' name; split:
     theirs; of: number of studies in the set's file, of which these N are at hand (N for a new set); rules: hash of the edits'
-    code and words when the copies were drawn.
+    code and words when the copies were drawn; marked: originals and copies -> the same words with marks where segments begin, for
+    models that read segments (of two copies with the same words the first says where).
     """
 
     study_ids: tuple[str, ...]
@@ -62,6 +64,7 @@ class BenchmarkSet:
     split: str
     of: int
     rules: str
+    marked: Mapping[tuple[str, ...], tuple[str, ...]] = field(default_factory=dict, compare=False, repr=False)
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -153,7 +156,17 @@ def make_benchmark_set(
         split,
         len(study_ids),
         rules_hash(),
+        _marked([*tagged, *(copy for row in drawn for copy in row)]),
     )
+
+
+def _marked(reports: Iterable[TaggedReport | Perturbed]) -> dict[tuple[str, ...], tuple[str, ...]]:
+    marked: dict[tuple[str, ...], tuple[str, ...]] = {}
+    for report in reports:
+        if report.breaks:
+            words = report.marked
+            marked.setdefault(plain(words), words)
+    return marked
 
 
 def load_benchmark_set(path: str | Path, tagged: Sequence[TaggedReport], study_ids: Sequence[str]) -> BenchmarkSet:
@@ -170,7 +183,8 @@ def load_benchmark_set(path: str | Path, tagged: Sequence[TaggedReport], study_i
     if not kept:
         raise BenchmarkError(f"{path.name} has none of these studies: is it the set of {header['source']!r}?")
     ids = list(dict.fromkeys(line["study_id"] for line in kept))
-    reports = {study: tagged[row_of[study]].words for study in ids}
+    originals = [tagged[row_of[study]] for study in ids]
+    reports = {study: original.words for study, original in zip(ids, originals, strict=True)}
     hashes = {study: report_hash(words) for study, words in reports.items()}
     operations: dict[str, dict[str, tuple[int | str, ...] | None]] = {kind: {} for kind in header["kinds"]}
     for line in kept:
@@ -195,7 +209,21 @@ def load_benchmark_set(path: str | Path, tagged: Sequence[TaggedReport], study_i
         header["split"],
         header["studies"],
         header["rules"],
+        _marked([*originals, *_rebuilt(originals, table)]),
     )
+
+
+def _rebuilt(
+    originals: Sequence[TaggedReport], table: Mapping[str, Sequence[tuple[int | str, ...] | None]]
+) -> Iterable[Perturbed]:
+    """The copies of a file with their breaks; an edit that this version does not know is taken for one that moves words."""
+    for kind, column in table.items():
+        in_place = kind in PERTURBATIONS and PERTURBATIONS[kind].in_place
+        for original, operations in zip(originals, column, strict=True):
+            if operations is not None:
+                breaks = carry_breaks(original.breaks, operations, in_place)
+                text = " ".join(rebuild(original.words, operations))
+                yield Perturbed(text, original.normalised, False, operations, True, breaks)
 
 
 def _copy(words: tuple[str, ...], operations: Sequence[int | str]) -> tuple[str, ...] | None:

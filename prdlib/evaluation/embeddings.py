@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from prdlib.models import PRDModel
+from prdlib.text import plain
 
 
 @torch.inference_mode()
@@ -34,8 +35,10 @@ def image_features(model: PRDModel, images: np.ndarray, batch_size: int = 128) -
 
 @torch.inference_mode()
 def embed_reports(model: PRDModel, reports: Sequence[Sequence[str]], batch_size: int = 32) -> Tensor:
-    """report_embeds [N, D] of reports given as normalised words; equal reports are encoded once, sorted by length."""
+    """report_embeds [N, D] of reports given as (marked) words; equal reports are encoded once, sorted by length."""
     model.eval()
+    if model.config.segments == "none":
+        reports = [plain(words) for words in reports]
     unique = sorted(set(map(tuple, reports)), key=lambda words: (len(words), words))
     parts = [model.encode_reports(unique[i : i + batch_size]).float().cpu() for i in range(0, len(unique), batch_size)]
     position = {words: i for i, words in enumerate(unique)}

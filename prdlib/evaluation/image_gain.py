@@ -115,12 +115,18 @@ def learnt_constant(
     return constants
 
 
-def embed_texts(model: DualEncoder, texts: Sequence[Words], batch_size: int = 32) -> tuple[Tensor, dict[Words, int]]:
-    """(embeddings [T, D] of the distinct texts, text -> row). Equal texts get one embedding, so that ties stay ties."""
+def embed_texts(
+    model: DualEncoder, texts: Sequence[Words], marked: Mapping[Words, Words] | None = None, batch_size: int = 32
+) -> tuple[Tensor, dict[Words, int]]:
+    """(embeddings [T, D] of the distinct texts, text -> row). Equal texts get one embedding, so that ties stay ties.
+
+    marked: texts -> the same words with marks where segments begin, shown to a model that says ``reads_segments``.
+    """
     unique = sorted(set(texts), key=lambda words: (len(words), words))
+    marked = marked or {}
+    shown = [marked.get(w, w) for w in unique] if getattr(model, "reads_segments", False) else unique
     parts = [
-        model.encode_reports([" ".join(w) for w in unique[i : i + batch_size]])
-        for i in range(0, len(unique), batch_size)
+        model.encode_reports([" ".join(w) for w in shown[i : i + batch_size]]) for i in range(0, len(shown), batch_size)
     ]
     return torch.cat([torch.as_tensor(part) for part in parts]).double(), {words: i for i, words in enumerate(unique)}
 
@@ -147,7 +153,8 @@ def structure_benchmark(
         raise BenchmarkError("No edit of the benchmark applies to any of these studies: there is nothing to ask.")
     learning = {t.name: t for t in option_tests(training)} if training else {}
     texts = {text for test in (*tests, *learning.values()) for row in test.options for text in row}
-    report_embeds, place = embed_texts(model, sorted(texts))
+    marked = {**(training.marked if training else {}), **benchmark.marked}
+    report_embeds, place = embed_texts(model, sorted(texts), marked)
     image_embeds = image_vectors(model, images)
     blind = BlindVectors(
         image_vectors(model, blind_image[None])[0],

@@ -37,7 +37,7 @@ def overview(
     ids, groups = np.asarray(ids), np.asarray(groups)
     keep = np.ones(len(ids), dtype=bool) if exclude is None else ~exclude
     image_embeds = embed_images(model, images)
-    report_embeds = embed_reports(model, [t.words for t in tagged])
+    report_embeds = embed_reports(model, [t.marked for t in tagged])
     queries = retrieval_outcomes(image_embeds[keep], report_embeds[keep], groups[keep], ids[keep])
     tests = structure_outcomes(model, images, tagged, ids, blind_image)
     table = pd.concat([retrieval_table(queries, resamples), structure_table(tests, resamples)], ignore_index=True)

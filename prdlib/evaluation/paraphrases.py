@@ -20,7 +20,7 @@ def paraphrase_outcomes(model: DualEncoder, images: np.ndarray, benchmark: Bench
     kinds = [k for k in FAMILIES["paraphrase"] if k in benchmark.kinds]
     edits = [k for k in FAMILIES["clinical"] if k in benchmark.kinds]
     texts = {c for k in (*kinds, *edits) for c in benchmark.copies[k] if c is not None} | set(benchmark.originals)
-    reports, place = embed_texts(model, sorted(texts))
+    reports, place = embed_texts(model, sorted(texts), benchmark.marked)
     vectors, rows = image_vectors(model, images), []
     for kind in kinds:
         for i in benchmark.applicable(kind):

@@ -21,9 +21,9 @@ from prdlib.text import ZERO_SHOT_KINDS, TaggedReport, perturb_reports
 def option_reports(
     tagged: Sequence[TaggedReport], ids: Sequence[str], kinds: Sequence[str] = ZERO_SHOT_KINDS, seed: int = 0
 ) -> tuple[list[list[tuple[str, ...]]], np.ndarray]:
-    """Originals and copies of each study as words: ([n][1 + K] word tuples, valid [n, 1 + K] bool; False = no-op)."""
+    """Originals and copies of each study: ([n][1 + K] tuples of marked words, valid [n, 1 + K] bool; False = no-op)."""
     copies = perturb_reports(tagged, kinds, seed, 0, ids)
-    options = [[tuple(t.words), *(tuple(c.text.split()) for c in row)] for t, row in zip(tagged, copies, strict=True)]
+    options = [[t.marked, *(c.marked for c in row)] for t, row in zip(tagged, copies, strict=True)]
     valid = np.array([[True, *(not c.is_noop for c in row)] for row in copies])
     return options, valid
 

@@ -14,7 +14,7 @@ from prdlib.evaluation.benchmark_set import BenchmarkSet, make_benchmark_set
 from prdlib.evaluation.image_gain import SEVERAL_KINDS, gain_differences, gain_table, plans_of, structure_benchmark
 from prdlib.evaluation.paraphrases import paraphrase_outcomes, paraphrase_table
 from prdlib.evaluation.text_only import text_only_table
-from prdlib.evaluation.twins import make_twins, twin_outcomes, twin_table
+from prdlib.evaluation.twins import binding_table, make_twins, twin_outcomes, twin_table
 from prdlib.models import PRDConfig
 
 LEARN_TEXT = 1500  # training reports that the text-only models learn from
@@ -32,7 +32,8 @@ class StructureReport:
     families: seen and unseen edits apart. twins: scores of counterfactual twins (empty without a phantom).
     paraphrases: see ``paraphrase_table``. differences: see ``gain_differences``: paired, Holm-corrected.
     outcomes: one row per model, seed, test and study. benchmark: the set of copies. cut: model -> texts of the set that are
-        longer than its context and were cut (two that are cut to the same one tie, which is wrong).
+        longer than its context and were cut (two that are cut to the same one tie, which is wrong). binding: exchange accuracy of
+        the twins across and inside sentences, and across and inside clauses (empty without a phantom).
     """
 
     gains: pd.DataFrame
@@ -43,12 +44,13 @@ class StructureReport:
     outcomes: pd.DataFrame
     benchmark: BenchmarkSet
     cut: dict[str, int]
+    binding: pd.DataFrame
 
     def tables(self) -> dict[str, pd.DataFrame]:
         """The tables that a reader wants, by name."""
         return {
             "image_gain": self.gains, "gain_families": self.families, "gain_differences": self.differences,
-            "twins": self.twins, "paraphrases": self.paraphrases,
+            "twins": self.twins, "binding": self.binding, "paraphrases": self.paraphrases,
         }  # fmt: skip
 
 
@@ -119,6 +121,7 @@ def structure_report(
     gains["noops"] = [len(benchmark.noops(*kinds_of_test(t))) for t in gains["test"]]
     gains["learnt_from"] = [len(learning.applicable(*kinds_of_test(t))) for t in gains["test"]]
     pairs = _by_model(pd.concat(paired), lambda part: twin_table(part, resamples)) if paired else pd.DataFrame()
+    binding = _by_model(pd.concat(paired), lambda part: _binding(part, resamples)) if paired else pd.DataFrame()
     return StructureReport(
         gains,
         pairs,
@@ -128,7 +131,13 @@ def structure_report(
         table,
         benchmark,
         cut,
+        binding,
     )
+
+
+def _binding(outcomes: pd.DataFrame, resamples: int) -> pd.DataFrame:
+    parts = [binding_table(outcomes, kind, resamples).assign(segments=kind) for kind in ("sentence", "clause")]
+    return pd.concat(parts, ignore_index=True)
 
 
 def _with_unasked(gains: pd.DataFrame, benchmark: BenchmarkSet) -> pd.DataFrame:

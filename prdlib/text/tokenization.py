@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import accumulate, chain
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -102,3 +103,14 @@ class WordTokenizer:
     def save(self, folder: str | Path) -> None:
         """The underlying tokenizer's files, readable by ``AutoTokenizer.from_pretrained``."""
         self.tokenizer.save_pretrained(str(folder))
+
+
+def padded_index(rows: Sequence[Sequence[Any]], place: Mapping[Any, int] | None = None) -> torch.Tensor:
+    """Rows of different lengths as int64 [N, longest], -1 where there is nothing more; the places of items in ``place``, or
+    the items themselves."""
+    lengths = np.array([len(row) for row in rows])
+    mask = np.arange(lengths.max()) < lengths[:, None]
+    index = np.full(mask.shape, -1)
+    items = chain.from_iterable(rows)
+    index[mask] = np.fromiter(items if place is None else (place[i] for i in items), np.int64, int(lengths.sum()))
+    return torch.from_numpy(index)

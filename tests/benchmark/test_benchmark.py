@@ -12,6 +12,7 @@ from prdlib.benchmark.report import BenchmarkReport, load_report, run_benchmark
 from prdlib.benchmark.step import small_step
 from prdlib.data.batches import Collate
 from prdlib.losses import Objective, local_attentive_contrastive
+from prdlib.text import plain
 
 
 @pytest.mark.parametrize("plain", [clean_loop, repeating_loop])
@@ -36,7 +37,7 @@ def test_padded_passes_give_the_embeddings_of_the_one_pass(tiny_config, tiny_dat
     model, pairs = setup.model_and_pairs(tiny_config, tiny_data)
     items = setup.items_of(pairs, 8, 1)[0]
     batch = Collate(model.word_tokenizer)(items)
-    reports = [[item["words"], *item["copies"]] for item in items]
+    reports = [[plain(text) for text in (item["words"], *item["copies"])] for item in items]
     with torch.no_grad():
         torch.testing.assert_close(
             texts.report_embeds(model, batch),

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from prdlib.data import load_studies, prepare
 from prdlib.data.batches import Collate, EpochSampler, EvaluationData, PairDataset, images_of
 from prdlib.models.dual_encoder import _layout
-from prdlib.text import PERTURBATIONS, WordTokenizer, train_wordpiece
+from prdlib.text import PERTURBATIONS, WordTokenizer, plain, train_wordpiece
 
 PLACES = ("base", "apex", "hilum", "lingula", "middle lobe")
 REPORTS = {
@@ -102,7 +102,7 @@ def test_batch_encodes_each_text_once_and_sorted_by_length(split, tokenizer):
     data = pairs(split)
     items = [data[(0, i)] for i in range(8)]
     batch = Collate(tokenizer)(items)
-    texts = [tuple(words) for item in items for words in (item["words"], *item["copies"])]
+    texts = [plain(words) for item in items for words in (item["words"], *item["copies"])]
     lengths = batch["attention_mask"].sum(dim=1)
     assert len(batch["input_ids"]) == len(set(texts)) < len(texts)
     assert (lengths.diff() >= 0).all()
@@ -120,7 +120,7 @@ def test_batch_encodes_each_text_once_and_sorted_by_length(split, tokenizer):
 def test_the_layout_says_what_the_tensors_say(split, tokenizer):
     data = pairs(split)
     batch = Collate(tokenizer)([data[(0, i)] for i in range(8)])
-    assert batch["layout"] == _layout(batch["attention_mask"], batch["word_ids"], batch["report_index"])
+    assert batch["layout"] == _layout(batch["attention_mask"], batch["word_ids"], batch["report_index"], None)
 
 
 def test_micro_batches_share_the_items_out_in_order(split, tokenizer):

@@ -45,7 +45,7 @@ def test_one_row_a_model_and_test_with_controls_and_text_models(report):
     assert gains.loc[("prd", "shuffle_trigrams"), "trained_on"] == "yes"
     assert gains.loc[("prd", "swap_laterality"), "trained_on"] == "no"
     assert set(gains.loc["clip", "trained_on"]) == {"no"}
-    assert set(found.tables()) == {"image_gain", "gain_families", "gain_differences", "twins", "paraphrases"}
+    assert set(found.tables()) == {"image_gain", "gain_families", "gain_differences", "twins", "binding", "paraphrases"}
     assert set(found.twins["model"]) == {"clip", "prd"}
     assert list(found.paraphrases["model"]) == ["clip", "prd"]
     assert (found.paraphrases["seeds"] == 2).all()

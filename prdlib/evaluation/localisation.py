@@ -1,0 +1,174 @@
+"""Does a map point because the model sees, or because it knows where such things are? Localisation beside its controls.
+
+Scores of a map [S, S] for a phrase with a box (MS-CXR's definitions, Boecking et al., ECCV 2022, arXiv 2204.09817):
+
+    pointing    the maximum lies in the box
+    CNR         |mean inside - mean outside| / sqrt(variance inside + variance outside), with its sign kept: a map that is low
+                inside the box is wrong, not right
+    mean IoU    of {map > t} and the box, mean over t = .1, .2, .3, .4, .5; the map is scaled to [0, 1] first, since our maps are
+                no cosines between -1 and 1
+
+Controls, each a map for the same phrase that cannot know the study's finding: the *mean image*; *another study's image*; the
+finding's *name alone* in place of what the report says of it (it may see the finding, but not read which side or zone is meant);
+an *untrained* model. What counts is the gain over the best of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn.functional import interpolate
+
+from prdlib.evaluation.grounding import Phrase, box_area, pointing, word_region_maps
+from prdlib.evaluation.image_gain import other_rows
+from prdlib.evaluation.statistics import bootstrap_weights
+from prdlib.models import PRDModel
+from prdlib.text import normalise, plain, segment
+
+THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
+CONTROLS = ("mean image", "other image", "name alone", "untrained")
+COLUMNS = ["metric", "input", "value", "ci_low", "ci_high", "n", "studies", "chance"]
+
+
+def inside_box(items: Sequence[Phrase], size: int) -> np.ndarray:
+    """[P, size, size] bool: pixels whose centre lies in the box of each phrase."""
+    centre = (np.arange(size) + 0.5) / size
+    boxes = np.array([item.box for item in items]).reshape(-1, 4)
+    x = (boxes[:, :1] <= centre) & (centre <= boxes[:, 2:3])
+    y = (boxes[:, 1:2] <= centre) & (centre <= boxes[:, 3:4])
+    return y[:, :, None] & x[:, None, :]
+
+
+def contrast_to_noise(maps: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """CNR of maps [P, S, S] for boxes [P, S, S] bool: [P]; 0 where the map is constant, or the box has no or every pixel."""
+    values = []
+    for image, box in zip(maps.astype(np.float64), inside, strict=True):
+        if not box.any() or box.all():
+            values.append(0.0)
+            continue
+        within, without = image[box], image[~box]
+        spread = np.sqrt(within.var() + without.var())
+        values.append((within.mean() - without.mean()) / spread if spread > 0 else 0.0)
+    return np.array(values)
+
+
+def mean_iou(maps: np.ndarray, inside: np.ndarray, thresholds: Sequence[float] = THRESHOLDS) -> np.ndarray:
+    """Mean intersection over union [P] of {map > t} with the boxes, maps scaled to [0, 1] one by one; 0 for a constant map."""
+    low, high = (f(maps, axis=(1, 2), keepdims=True) for f in (np.min, np.max))
+    scaled = np.divide(maps - low, high - low, out=np.zeros_like(maps, dtype=np.float64), where=high > low)
+    total = np.zeros(len(maps))
+    for threshold in thresholds:
+        above = scaled > threshold
+        union = (above | inside).sum(axis=(1, 2))
+        total += np.divide((above & inside).sum(axis=(1, 2)), union, out=np.zeros(len(maps)), where=union > 0)
+    return total / len(thresholds)
+
+
+SCORES = {
+    "pointing": lambda maps, items: pointing(maps, items).astype(float),
+    "CNR": lambda maps, items: contrast_to_noise(maps, inside_box(items, maps.shape[-1])),
+    "mean IoU": lambda maps, items: mean_iou(maps, inside_box(items, maps.shape[-1])),
+}
+
+
+@torch.inference_mode()
+def phrase_maps(
+    model: PRDModel, images: np.ndarray, reports: Sequence[Sequence[str]], items: Sequence[Phrase], size: int
+) -> np.ndarray:
+    """A map [size, size] for each phrase: [P, size, size].
+
+    images: uint8 [N, S, S]; reports: N marked words; items: phrases with rows of these. Of a model with a segment-region head the
+    cosine of the phrase's segment (the one that holds its first word) with each region; of others the mean over the phrase's
+    words of the local loss's attention.
+    """
+    model.eval()
+    if not model.config.segment_regions:
+        attention, side = word_region_maps(model, images, [plain(report) for report in reports])
+        coarse = [attention[item.row, list(item.words)].mean(dim=0) for item in items]
+    else:
+        coarse: list[Tensor | None] = [None] * len(items)
+        side = round((model.encode_places(torch.from_numpy(images[:1])).shape[1] - 1) ** 0.5)
+        kind, window = model.config.segments, model.config.segment_window
+        for start in range(0, len(images), 64):
+            rows = range(start, min(start + 64, len(images)))
+            places = model.encode_places(torch.from_numpy(images[rows.start : rows.stop]))[:, :-1]
+            segments, _ = model.encode_segments([reports[row] for row in rows])
+            cosines = segments @ places.transpose(1, 2)  # [n, segments, regions]
+            for place, item in ((p, item) for p, item in enumerate(items) if item.row in rows):
+                ends = np.cumsum([len(part) for part in segment(reports[item.row], kind, window)])
+                holder = int(np.searchsorted(ends, item.words[0], side="right"))
+                coarse[place] = cosines[item.row - start, holder]
+    return _enlarged(coarse, side, size)
+
+
+def _enlarged(coarse: Sequence[Tensor], side: int, size: int) -> np.ndarray:
+    if not coarse:
+        return np.zeros((0, size, size), dtype=np.float32)
+    grid = torch.stack([row.float().cpu() for row in coarse]).view(-1, 1, side, side)
+    return interpolate(grid, size=(size, size), mode="bilinear", align_corners=False)[:, 0].numpy()
+
+
+def localisation_maps(
+    model: PRDModel,
+    untrained: PRDModel,
+    images: np.ndarray,
+    reports: Sequence[Sequence[str]],
+    groups: np.ndarray,
+    blind_image: np.ndarray,
+    items: Sequence[Phrase],
+    seed: int = 0,
+) -> dict[str, np.ndarray]:
+    """Maps [P, S, S] of the study's image and of every control, for the same phrases.
+
+    images: uint8 [N, S, S]; reports: N marked words; groups: [N], equal for reports that say the same; blind_image: the mean of
+    the training images.
+    """
+    size = images.shape[-1]
+    names = [tuple(normalise(item.name).split()) for item in items]
+    alone = [
+        Phrase(i, item.name, tuple(range(len(name))), item.box)
+        for i, (item, name) in enumerate(zip(items, names, strict=True))
+    ]
+    own = images[[item.row for item in items]]
+    blind = np.broadcast_to(blind_image, images.shape).copy()
+    return {
+        "image": phrase_maps(model, images, reports, items, size),
+        "mean image": phrase_maps(model, blind, reports, items, size),
+        "other image": phrase_maps(model, images[other_rows(groups, seed)], reports, items, size),
+        "name alone": phrase_maps(model, own, names, alone, size),
+        "untrained": phrase_maps(untrained, images, reports, items, size),
+    }
+
+
+def localisation_table(
+    maps: Mapping[str, np.ndarray], items: Sequence[Phrase], resamples: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Every score of every map, and its gain over the best control, with 95 % intervals over studies.
+
+    maps: see :func:`localisation_maps`. The best control is chosen anew in each resample. Columns: metric, input (image, the
+    controls, 'gain over best control'), value, ci_low, ci_high, n (phrases), studies, chance (of pointing: the mean area of the
+    boxes; of CNR: 0; of mean IoU: a constant map above every threshold, the area again).
+    """
+    if not items:
+        return pd.DataFrame(columns=COLUMNS)
+    studies = np.array([item.row for item in items])
+    weights = bootstrap_weights(studies, resamples, seed)
+    area = float(box_area(items).mean())
+    rows = []
+    for metric, score in SCORES.items():
+        values = np.stack([score(images, items) for images in maps.values()])  # [inputs, P]
+        means, drawn = values.mean(axis=1), (values @ weights.T) / weights.sum(axis=1)
+        controls = [i for i, name in enumerate(maps) if name != "image"]
+        own = list(maps).index("image")
+        table = {name: (means[i], drawn[i]) for i, name in enumerate(maps)}
+        table["gain over best control"] = (means[own] - means[controls].max(), drawn[own] - drawn[controls].max(axis=0))
+        for name, (value, draws) in table.items():
+            low, high = np.percentile(draws, [2.5, 97.5])
+            chance = 0.0 if metric == "CNR" or name.startswith("gain") else area
+            rows.append({"metric": metric, "input": name, "value": value, "ci_low": low, "ci_high": high, "n": len(items),
+                         "studies": len(np.unique(studies)), "chance": chance})  # fmt: skip
+    return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,0 +1,131 @@
+"""Marks, segments and what becomes of them in perturbed copies; where the parser finds them."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from prdlib.text import PERTURBATIONS, find_breaks, first_words, mark, normalise, perturb, plain, segment, tag
+from prdlib.text.segments import MARKS, carry_breaks
+
+REPORT = "There is a small left effusion with mild atelectasis. No pneumothorax or edema. The heart is large; lungs are clear."
+WORDS = st.lists(st.sampled_from(["left", "right", "effusion", "nodule", "3.5", "no"]), min_size=1, max_size=20)
+
+
+@st.composite
+def words_and_breaks(draw):
+    words = draw(WORDS)
+    return tuple(words), (3, *draw(st.lists(st.integers(0, 3), min_size=len(words) - 1, max_size=len(words) - 1)))
+
+
+@given(words_and_breaks())
+def test_marks_keep_the_words_and_are_lost_in_normalising(given_report):
+    words, breaks = given_report
+    marked = mark(words, breaks)
+    assert plain(marked) == words
+    assert normalise(" ".join(marked)).split() == list(words)
+    for kind in ("sentence", "clause", "phrase", "window"):
+        parts = segment(marked, kind, 3)
+        assert tuple(word for part in parts for word in part) == words
+        assert all(parts)
+
+
+@given(words_and_breaks())
+def test_finer_kinds_divide_coarser_ones(given_report):
+    marked = mark(*given_report)
+    counts = [len(segment(marked, kind)) for kind in ("sentence", "clause", "phrase")]
+    assert counts == sorted(counts)
+    assert counts[0] == 1 + sum(level == 3 for level in given_report[1][1:])
+
+
+def test_words_without_marks_are_one_segment_or_windows():
+    assert segment(("small", "left", "effusion"), "clause") == [("small", "left", "effusion")]
+    assert segment(("a", "b", "c", "d", "e"), "window", 2) == [("a", "b"), ("c", "d"), ("e",)]
+    assert mark(("a", "b"), ()) == ("a", "b")
+
+
+def test_breaks_for_another_number_of_words_are_an_error():
+    with pytest.raises(ValueError, match="zip"):
+        mark(("a", "b", "c"), (3, 0))
+
+
+@given(words_and_breaks(), st.integers(1, 20))
+def test_a_limit_counts_words_and_no_marks(given_report, limit):
+    words, breaks = given_report
+    cut = first_words(mark(words, breaks), limit)
+    assert plain(cut) == words[:limit]
+
+
+@pytest.mark.parametrize(
+    ("operations", "expected"),
+    [
+        ([0, 1, 2, 3, 4], (3, 0, 2, 0, 3)),
+        ([2, 3, 4], (2, 0, 3)),  # the first clause is left out: its break is lost, the highest that stood there stays
+        ([0, 1, "new", 4], (3, 0, 3, 0)),  # what takes the place of words takes their break
+        ([0, "new", 1, 2, 3, 4], (3, 0, 0, 2, 0, 3)),
+        ([4, 2, 3, 0, 1], (3, 2, 0, 3, 0)),  # sentences in another order
+    ],
+)
+def test_breaks_of_a_copy_whose_words_move(operations, expected):
+    assert carry_breaks((3, 0, 2, 0, 3), operations, in_place=False)[1:] == expected[1:]
+
+
+def test_breaks_stay_where_words_change_places():
+    assert carry_breaks((3, 0, 2, 0), [3, 2, 1, 0], in_place=True) == (3, 0, 2, 0)
+    assert carry_breaks((), [1, 0], in_place=True) == ()
+
+
+@pytest.mark.parametrize("name", list(PERTURBATIONS))
+def test_every_copy_has_a_break_for_each_of_its_words(name):
+    [report] = find_breaks(tag([REPORT]))
+    copy = perturb(report, name, np.random.default_rng(0))
+    assert len(copy.breaks) == len(copy.text.split())
+    assert plain(copy.marked) == tuple(copy.text.split())
+    if PERTURBATIONS[name].family == "word_order":
+        assert copy.breaks == report.breaks
+
+
+def clauses(text: str, kind: str = "clause", **options) -> list[str]:
+    [report] = find_breaks(tag([text]), **options)
+    return [" ".join(words) for words in segment(report.marked, kind)]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("Mild cardiomegaly with a small left effusion.", ["mild cardiomegaly", "with a small left effusion"]),
+        ("There is a nodule in the right upper lobe and a small left effusion.",
+         ["there is a nodule in the right upper lobe", "and a small left effusion"]),
+        ("The lungs are clear without focal consolidation or effusion.",
+         ["the lungs are clear", "without focal consolidation or effusion"]),
+        ("No pleural effusion, pneumothorax, or focal consolidation.",
+         ["no pleural effusion pneumothorax or focal consolidation"]),
+        ("Heart size and mediastinal contours are normal.", ["heart size and mediastinal contours are normal"]),
+        ("Left effusion and atelectasis.", ["left effusion and atelectasis"]),
+        ("Opacity in the left base consistent with pneumonia.", ["opacity in the left base consistent with pneumonia"]),
+        ("1. Stable cardiomegaly.\n2. No effusion.", ["1 stable cardiomegaly", "2 no effusion"]),
+        ("Moderate edema; small effusions.", ["moderate edema", "small effusions"]),
+    ],
+)  # fmt: skip
+def test_where_clauses_begin(text, expected):
+    assert clauses(text) == expected
+
+
+def test_lists_of_what_is_denied_are_split_on_demand():
+    text = "No pleural effusion, pneumothorax, or focal consolidation."
+    assert clauses(text, split_denied=True) == ["no pleural effusion", "pneumothorax", "or focal consolidation"]
+    assert clauses(text, "phrase") == ["no pleural effusion", "pneumothorax", "or focal consolidation"]
+
+
+def test_breaks_end_at_the_word_limit():
+    [report] = find_breaks(tag([REPORT], word_limit=9))
+    assert len(report.breaks) == len(report.words) == 9
+    assert report.breaks[0] == 3
+
+
+def test_an_empty_report_has_no_breaks():
+    assert [r.breaks for r in find_breaks(tag(["", "No effusion."]))] == [(), (3, 0)]
+
+
+def test_marks_are_no_words():
+    assert not any(normalise(sign) for sign in MARKS.values())
