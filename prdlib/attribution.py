@@ -20,6 +20,7 @@ from torch.nn.functional import interpolate
 
 from prdlib.evaluation.grounding import POINTING_COLUMNS, Phrase, pointing_table
 from prdlib.models import PRDModel
+from prdlib.models.segment_encoder import words_of_reports
 from prdlib.models.text_encoder import merge_pieces
 
 
@@ -78,28 +79,36 @@ def integrated_gradients(
     model.eval()
     pixels = model.prepare_images(torch.from_numpy(images))
     blank = model.prepare_images(torch.from_numpy(baseline_image[None])).expand_as(pixels)
-    tokens = model.tokenise(reports)
+    tokens = _rows_of_reports(model, reports)
     is_word = tokens["word_ids"] >= 0
     padding = model.word_tokenizer.pad_id
     baseline_ids = torch.where(is_word, torch.full_like(tokens["input_ids"], padding), tokens["input_ids"])
 
-    def similarity(values: Tensor, ids: Tensor, mask: Tensor) -> Tensor:
-        texts = model.encode_reports({"input_ids": ids, "attention_mask": mask})
-        return (model.encode_images(values) * texts).sum(dim=1)
+    def similarity(values: Tensor, ids: Tensor, mask: Tensor, there: Tensor) -> Tensor:
+        """there: [N, S] bool, the segments of a report; ids and mask [N, S L] have them one behind the other."""
+        sequences = {"input_ids": ids.reshape(there.numel(), -1), "attention_mask": mask.reshape(there.numel(), -1)}
+        if model.config.segments != "none":
+            place = torch.arange(there.numel(), device=ids.device).view_as(there)
+            sequences["segment_index"] = place.masked_fill(~there, -1)
+        return (model.encode_images(values) * model.encode_reports(sequences)).sum(dim=1)
 
     layers = [model.text_encoder.get_input_embeddings(), model.pixel_input]
+    fixed = (tokens["attention_mask"], tokens["there"])
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Multiple layers provided")  # words and pixels do not feed each other
-        (by_piece, by_pixel), delta = LayerIntegratedGradients(similarity, layers).attribute(
+        by_piece, by_pixel = LayerIntegratedGradients(similarity, layers).attribute(
             inputs=(pixels, tokens["input_ids"]),
             baselines=(blank, baseline_ids),
-            additional_forward_args=(tokens["attention_mask"],),
+            additional_forward_args=fixed,
             n_steps=steps,
             internal_batch_size=batch_size,
-            return_convergence_delta=True,
         )
+    pieces = by_piece.detach().sum(dim=2).view(len(pixels), -1)
+    with torch.no_grad():
+        change = similarity(pixels, tokens["input_ids"], *fixed) - similarity(blank, baseline_ids, *fixed)
+    delta = pieces.sum(dim=1) + by_pixel.detach().sum(dim=(1, 2, 3)) - change
     words = int(tokens["word_ids"].max()) + 1
-    by_word = merge_pieces(by_piece.detach().sum(dim=2, keepdim=True), tokens["word_ids"], words)[..., 0]
+    by_word = merge_pieces(pieces[..., None], tokens["word_ids"], words)[..., 0]
     return Attribution(
         by_pixel.detach()[:, 0].float().cpu().numpy(),
         by_word.float().cpu().numpy(),
@@ -107,6 +116,21 @@ def integrated_gradients(
         "similarity of the pair",
         delta.detach().float().cpu().numpy(),
     )
+
+
+def _rows_of_reports(model: PRDModel, reports: Sequence[Sequence[str]]) -> dict[str, Tensor]:
+    """Tokens with a row for each report, whose segments stand one behind the other: input_ids, attention_mask, word_ids [N, S L]
+    and there [N, S] bool. A report that is not divided is one segment."""
+    tokens = model.tokenise(reports)
+    index = tokens.get("segment_index", torch.arange(len(tokens["input_ids"]), device=model.device)[:, None])
+    there, inside = index >= 0, index.clamp(min=0)
+    _, word_ids = words_of_reports(tokens["input_ids"][..., None], tokens["word_ids"], index)
+    return {
+        "input_ids": tokens["input_ids"][inside].flatten(1),
+        "attention_mask": tokens["attention_mask"][inside].flatten(1),
+        "word_ids": word_ids,
+        "there": there,
+    }
 
 
 def phrase_gradients(

@@ -27,6 +27,7 @@ HISTORY = (
     "contrastive",
     "discrimination",
     "local",
+    "segment",
     "logit_scale",
     "discrimination_scale",
     "validation_R@1",

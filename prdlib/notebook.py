@@ -22,7 +22,7 @@ from prdlib.config import RunConfig, load_profile
 from prdlib.data import DataError, Studies, load_studies, prepare, prepared_info
 from prdlib.data.batches import EvaluationData
 from prdlib.distributed import is_first
-from prdlib.evaluation import grounding
+from prdlib.evaluation import grounding, localisation
 from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.benchmark_set import BenchmarkSet
 from prdlib.evaluation.embeddings import mean_image
@@ -126,9 +126,11 @@ class Run:
             return None
         return np.isin(test.groups, np.asarray(self.data["train"]["report_group"]))
 
-    def untrained(self, seed: int) -> PRDModel:
-        """A control: the same architecture with random weights (no pretrained file either), the same vocabulary."""
-        scratch = replace(self.config, model=replace(self.config.model, image_weights=""))
+    def untrained(self, seed: int, method: str = "") -> PRDModel:
+        """A control: the same architecture (of ``method``; without one, the paper's) with random weights, no pretrained file
+        either, and the same vocabulary."""
+        config = self.config.for_method(method) if method else self.config
+        scratch = replace(config, model=replace(config.model, image_weights=""))
         reports = sorted({" ".join(words) for words in self.data["train"]["words"]})
         return build_model(scratch, seed, reports)[0].eval()
 
@@ -142,10 +144,32 @@ class Run:
         """What :func:`prdlib.plots.word_maps` draws of a study: image, one map per phrase, the phrases, their true boxes."""
         shown = grounding.shown_phrases(row, phrases, data.tagged[row].tags)
         image, words = data.images[row : row + 1], data.words[row]
-        attention, side = grounding.word_region_maps(model, image, [words], self.config.objective.attention_temperature)
-        maps = grounding.phrase_maps(attention, side, [p._replace(row=0) for p in shown], image.shape[-1])
+        items, tau1 = [p._replace(row=0) for p in shown], self.config.objective.attention_temperature
+        maps = localisation.phrase_maps(model, image, [data.marked[row]], items, image.shape[-1], tau1)
         boxes = [list(p.box) for p in shown if any(p.box)]
         return image[0], maps, [" ".join(words[i] for i in p.first_mention) for p in shown], boxes
+
+    def localisation(
+        self, model: PRDModel, method: str, data: EvaluationData, phrases: Sequence[grounding.Phrase], most: int = 0
+    ) -> pd.DataFrame:
+        """Pointing, CNR and mean IoU of a model's maps beside every control, see prdlib.evaluation.localisation.
+
+        most: only phrases of the first so many studies (0: evaluation.grounding_studies). Empty in a collection without boxes.
+        """
+        most = most or self.config.evaluation.grounding_studies
+        items = [phrase for phrase in phrases if phrase.row < most]
+        blind = mean_image(self.split("train").images)
+        maps = localisation.localisation_maps(
+            model,
+            self.untrained(1, method),
+            data.images[:most],
+            data.marked[:most],
+            data.groups[:most],
+            blind,
+            items,
+            attention_temperature=self.config.objective.attention_temperature,
+        )
+        return localisation.localisation_table(maps, items, self.config.evaluation.bootstrap)
 
     def keep(self, table: pd.DataFrame, name: str, decimals: int = 3) -> pd.DataFrame:
         """Write ``table`` to metrics/<name>.csv and .json, in full; return it rounded, to be shown."""

@@ -183,6 +183,7 @@ def learning_curves(
         "contrastive": "global loss (nats)",
         "discrimination": "discrimination loss (nats)",
         "local": "local loss (nats)",
+        "segment": "segment-region loss (nats)",
         "validation_R@1": "validation R@1",
         "validation_structure": "validation 5-option accuracy",
     }
@@ -241,6 +242,40 @@ def scores(table: pd.DataFrame, title: str = "") -> Figure:
     axis.set(xlabel=f"{metrics[0] if len(metrics) == 1 else 'share'}, 95 % interval", title=title)
     axis.grid(axis="x", color="#DDDDDD", lw=0.6)
     axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
+    return figure
+
+
+def localisation_scores(table: pd.DataFrame, title: str = "") -> Figure:
+    """Localisation beside its controls: a panel for each score, a row for each input, the gain over the best below a line.
+
+    table: see ``evaluation.localisation.localisation_table``. An empty one is drawn as the sentence that there are no boxes.
+    """
+    if table.empty:
+        return scores(table, title or "Localisation")
+    metrics, inputs = list(dict.fromkeys(table["metric"])), list(dict.fromkeys(table["input"]))
+    figure = Figure(figsize=(2.3 * len(metrics) + 1.7, 0.3 * len(inputs) + 0.9), layout="constrained")
+    axes = np.atleast_1d(figure.subplots(1, len(metrics), sharey=True))
+    for axis, metric in zip(axes, metrics, strict=True):
+        rows = table[table["metric"] == metric].set_index("input").loc[inputs]
+        gain = np.array([name.startswith("gain") for name in inputs])
+        place, value = np.arange(len(inputs)), rows["value"].to_numpy(float)
+        errors = np.stack([value - rows["ci_low"].to_numpy(float), rows["ci_high"].to_numpy(float) - value])
+        for name, chosen, colour in (("own image", ~gain & (place == inputs.index("image")), GREEN),
+                                     ("control", ~gain & (place != inputs.index("image")), GREY),
+                                     ("gain", gain, RED)):  # fmt: skip
+            axis.errorbar(value[chosen], place[chosen], xerr=np.abs(errors[:, chosen]), fmt="o", ms=4, lw=1.4, color=colour,
+                          label=name)  # fmt: skip
+        for i, chance in enumerate(rows["chance"]):
+            axis.vlines(chance, i - 0.45, i + 0.45, color="black", ls=":", lw=1.2, label="chance" if i == 0 else None)
+        axis.axhline(len(inputs) - gain.sum() - 0.5, color="#BBBBBB", lw=0.8)
+        axis.set_title(metric, fontsize=9)
+        axis.tick_params(labelsize=8)
+        axis.grid(axis="x", color="#DDDDDD", lw=0.6)
+    axes[0].set_yticks(place, inputs, fontsize=8)
+    axes[0].set_ylim(len(inputs) - 0.5, -0.5)
+    figure.supxlabel(f"value, 95 % interval over {int(table['studies'].iloc[0])} studies", fontsize=8)
+    figure.suptitle(title, fontsize=9)
+    axes[-1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
     return figure
 
 

@@ -39,6 +39,21 @@ def test_integrated_gradients_are_complete(model):
     assert result.words.shape == (2, 3)
 
 
+def test_integrated_gradients_of_segments_are_complete_and_each_reports_own(tiny_config):
+    """Reports of one and of two segments: words in their order, the same alone, and their sum the change of the score."""
+    marked = [("small", "left", "effusion", ";", "no", "disease"), ("no", "acute", "disease")]
+    model = build_model(tiny_config.for_method("grounded"), 3, ["small left effusion", "no acute disease"])[0].eval()
+    blind = np.zeros((32, 32), np.uint8)
+    both = integrated_gradients(model, images(), marked, blind, steps=64)
+    assert both.words.shape == (2, 5)
+    assert (both.words[1, 3:] == 0).all()
+    assert (both.words[0] != 0).all()
+    assert np.abs(both.delta).max() < 0.02
+    alone = integrated_gradients(model, images()[1:], marked[1:], blind, steps=64, batch_size=3)
+    assert np.allclose(both.words[1, :3], alone.words[0], atol=1e-5)
+    assert np.allclose(both.maps[1], alone.maps[0], atol=1e-5)
+
+
 def test_integrated_gradients_do_not_depend_on_the_batch(model):
     blind = np.zeros((32, 32), np.uint8)
     both = integrated_gradients(model, images(), WORDS, blind, steps=8)

@@ -77,17 +77,22 @@ SCORES = {
 
 @torch.inference_mode()
 def phrase_maps(
-    model: PRDModel, images: np.ndarray, reports: Sequence[Sequence[str]], items: Sequence[Phrase], size: int
+    model: PRDModel,
+    images: np.ndarray,
+    reports: Sequence[Sequence[str]],
+    items: Sequence[Phrase],
+    size: int,
+    attention_temperature: float = 4.0,
 ) -> np.ndarray:
     """A map [size, size] for each phrase: [P, size, size].
 
     images: uint8 [N, S, S]; reports: N marked words; items: phrases with rows of these. Of a model with a segment-region head the
     cosine of the phrase's segment (the one that holds its first word) with each region; of others the mean over the phrase's
-    words of the local loss's attention.
+    words of the local loss's attention, with its temperature tau1.
     """
     model.eval()
     if not model.config.segment_regions:
-        attention, side = word_region_maps(model, images, [plain(report) for report in reports])
+        attention, side = word_region_maps(model, images, [plain(r) for r in reports], attention_temperature)
         coarse = [attention[item.row, list(item.words)].mean(dim=0) for item in items]
     else:
         coarse: list[Tensor | None] = [None] * len(items)
@@ -121,12 +126,15 @@ def localisation_maps(
     blind_image: np.ndarray,
     items: Sequence[Phrase],
     seed: int = 0,
+    attention_temperature: float = 4.0,
 ) -> dict[str, np.ndarray]:
     """Maps [P, S, S] of the study's image and of every control, for the same phrases.
 
     images: uint8 [N, S, S]; reports: N marked words; groups: [N], equal for reports that say the same; blind_image: the mean of
     the training images.
     """
+    if not items:
+        return {}
     size = images.shape[-1]
     names = [tuple(normalise(item.name).split()) for item in items]
     alone = [
@@ -135,13 +143,14 @@ def localisation_maps(
     ]
     own = images[[item.row for item in items]]
     blind = np.broadcast_to(blind_image, images.shape).copy()
-    return {
-        "image": phrase_maps(model, images, reports, items, size),
-        "mean image": phrase_maps(model, blind, reports, items, size),
-        "other image": phrase_maps(model, images[other_rows(groups, seed)], reports, items, size),
-        "name alone": phrase_maps(model, own, names, alone, size),
-        "untrained": phrase_maps(untrained, images, reports, items, size),
+    shown = {
+        "image": (model, images, reports, items),
+        "mean image": (model, blind, reports, items),
+        "other image": (model, images[other_rows(groups, seed)], reports, items),
+        "name alone": (model, own, names, alone),
+        "untrained": (untrained, images, reports, items),
     }
+    return {name: phrase_maps(*asked, size, attention_temperature) for name, asked in shown.items()}
 
 
 def localisation_table(

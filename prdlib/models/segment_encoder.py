@@ -44,19 +44,22 @@ class SegmentRegionHead(nn.Module):
         self, region_dim: int, pooled_dim: int, text_width: int, dim: int, regions: int, positions: bool
     ) -> None:
         super().__init__()
-        self.region_projection = nn.Linear(region_dim, dim, bias=False)
-        self.image_projection = nn.Linear(pooled_dim, dim, bias=False)
-        self.segment_projection = nn.Linear(text_width, dim, bias=False)
-        self.position = nn.Parameter(torch.randn(regions, dim) * 0.02) if positions else None
+        self.region_projection = nn.Linear(region_dim, 2 * dim)
+        self.image_projection = nn.Linear(pooled_dim, 2 * dim)
+        self.place_projection = nn.Linear(2 * dim, dim, bias=False)
+        self.segment_projection = nn.Sequential(
+            nn.Linear(text_width, 2 * dim), nn.GELU(), nn.Linear(2 * dim, dim, bias=False)
+        )
+        self.position = nn.Parameter(torch.randn(regions, 2 * dim) * 0.02) if positions else None
 
     def places(self, pooled: Tensor, regions: Tensor) -> Tensor:
         """pooled [B, C], region map [B, C_r, h, w] -> place_embeds [B, h w + 1, D_l], L2-normalised, the whole image last."""
-        grid = normalize(self.region_projection(regions.flatten(2).transpose(1, 2)).float(), dim=-1)
+        grid = self.region_projection(regions.flatten(2).transpose(1, 2))
         if self.position is not None:
             _check_regions(grid.shape[1], len(self.position))
             grid = grid + self.position
-        whole = self.image_projection(pooled).float()[:, None]
-        return normalize(torch.cat([grid, whole], dim=1), dim=-1)
+        hidden = torch.cat([grid, self.image_projection(pooled)[:, None].to(grid.dtype)], dim=1)
+        return normalize(self.place_projection(nn.functional.gelu(hidden)).float(), dim=-1)
 
     def segments(self, states: Tensor) -> Tensor:
         """Segment states [..., H] -> segment_embeds [..., D_l], L2-normalised."""
