@@ -20,7 +20,7 @@ lint: $(STAMP)
 	$(PY) -m ruff format --check .
 
 unit: $(STAMP)
-	$(PY) -m pytest -q tests
+	$(PY) -m pytest -q -n 2 --dist loadfile tests
 
 quick: $(STAMP)
 	$(PY) -m prdlib run --profile quick
@@ -44,11 +44,12 @@ figures: quick
 
 # Keep the numbers and score plots of the newest run in git (no image and no report): make run PROFILE=cpu, then this. Seeds
 # beyond the profile's: make run PROFILE=cpu OPTIONS='--set seeds=[0,1,2]'. Before this, the tables of all seeds: python -m prdlib
-# evaluate --profile cpu --set 'seeds=[0,1,2]' --output papermill_runs/latest/structure; with --task auroc, .../auroc.
-REFERENCE := papermill_runs/reference/$(PROFILE)
-KEPT_TABLES := summary 03_scores 03_differences 04_pointing 05_overview 05_prevalence 05_summary 05_zero_shot 05_linear_probe \
+# evaluate --profile cpu --set 'seeds=[0,1,2]' --output papermill_runs/latest/structure; with --task auroc, .../auroc. NAME: of the
+# folder, where it is not the profile's: NAME=grounded for the methods of grounded PRD.
+REFERENCE := papermill_runs/reference/$(or $(NAME),$(PROFILE))
+KEPT_TABLES := summary 03_scores 03_differences 04_pointing 04_localisation 05_overview 05_prevalence 05_summary 05_zero_shot 05_linear_probe \
   05_image_gain 05_gain_families 05_gain_differences 05_paraphrases 05_twins
-KEPT_FIGURES := 03_curves 03_methods 04_pointing 05_zero_shot 05_linear_probe 05_retrieval 05_structure 05_image_gain 05_dumbbells
+KEPT_FIGURES := 03_curves 03_methods 04_pointing 04_localisation 05_zero_shot 05_linear_probe 05_retrieval 05_structure 05_image_gain 05_dumbbells
 reference: $(STAMP)
 	@case "$$(readlink papermill_runs/latest)" in $(PROFILE)-*) ;; \
 	  *) echo "papermill_runs/latest is no $(PROFILE) run: 'make run PROFILE=$(PROFILE)' first"; exit 1;; esac

@@ -40,10 +40,10 @@ def prepared(tiny_studies, tmp_path_factory):
     return prepare(tiny_studies, folder, 32, 40), folder
 
 
-def trained(prepared: Path, directory: Path, number: int, **training):
+def trained(prepared: Path, directory: Path, number: int, method: str = "prd", **training):
     settings = {**SETTINGS, "training": {**SETTINGS["training"], **training}}
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(number)] if number > 1 else []
-    command = [sys.executable, *launcher, str(SCRIPT), str(prepared), str(directory), json.dumps(settings)]
+    command = [sys.executable, *launcher, str(SCRIPT), str(prepared), str(directory), json.dumps(settings), method]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
@@ -68,7 +68,8 @@ def assert_equal_trainings(one, other):
         norms = torch.stack([tensor.float().norm() for tensor in mine.values()])
         assert differences.norm() <= 1e-5 * norms.norm()
         assert (differences <= 1e-4 * norms + 1e-7).all()
-    columns = ["loss", "contrastive", "discrimination", "local", "validation_R@1"]
+    losses = ("loss", "contrastive", "discrimination", "local", "segment", "validation_R@1")
+    columns = [name for name in losses if name in one[2]]
     pd.testing.assert_frame_equal(one[2][columns], other[2][columns], rtol=1e-5)
 
 
@@ -76,6 +77,13 @@ def test_two_processes_equal_one(prepared, alone, tmp_path):
     two = trained(prepared[1], tmp_path, 2)
     assert_equal_trainings(alone, two)
     assert len(two[0]) == len(alone[0])
+
+
+def test_two_processes_equal_one_where_images_of_all_are_the_centre(prepared, tmp_path):
+    """Segments of all processes are looked for in the images of all; the mean of centred discrimination is over all of them."""
+    one = trained(prepared[1], tmp_path / "one", 1, "grounded_prd")
+    assert_equal_trainings(one, trained(prepared[1], tmp_path / "two", 2, "grounded_prd"))
+    assert "segment" in one[2]
 
 
 def test_two_processes_with_a_feature_cache_equal_one_with_it(prepared, tmp_path):

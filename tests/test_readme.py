@@ -26,6 +26,7 @@ SPEED = (
     "<!-- end of speed -->",
 )
 REFERENCE = ROOT / "papermill_runs" / "reference"
+TITLES = {"grounded": "Grounded PRD and its ingredients, profile cpu"}
 GAINS = (
     "5 options",
     "10 options",
@@ -47,7 +48,8 @@ def results_tables() -> str:
 def results_table(folder: Path) -> str:
     summary = pd.read_csv(folder / "summary.csv", dtype=str)
     methods = [m for m in METHODS if m in summary]
-    rows = [f"**Profile {folder.name}** ([all tables and plots](papermill_runs/reference/{folder.name}))", ""]
+    title = TITLES.get(folder.name, f"Profile {folder.name}")
+    rows = [f"**{title}** ([all tables and plots](papermill_runs/reference/{folder.name}))", ""]
     rows += ["| test | chance | n | seeds | " + " | ".join(methods) + " |", "|---" * (4 + len(methods)) + "|"]
     for _, row in summary.iterrows():
         rows.append("| " + " | ".join(row[["metric", "chance", "n", "seeds", *methods]]) + " |")
@@ -62,7 +64,36 @@ def results_table(folder: Path) -> str:
             title += f" (untrained {before.loc['untrained', 'value']:.3f})"
         facts = f"{int(mean['n'].iloc[0])} | {int(mean['seeds'].iloc[0])}"
         rows.append(f"| {title} | 0.5 | {facts} | " + " | ".join(cells) + " |")
-    return "\n".join(rows + gain_rows(folder, methods))
+    return "\n".join(rows + gain_rows(folder, methods) + binding_rows(folder, methods) + located_rows(folder, methods))
+
+
+def binding_rows(folder: Path, methods: list[str]) -> list[str]:
+    """Exchange accuracy of the twins, across and inside sentences, by what is exchanged."""
+    if not (folder / "structure" / "binding.csv").is_file():
+        return []
+    table = pd.read_csv(folder / "structure" / "binding.csv", keep_default_na=True)
+    rows = []
+    for (place, kind, exchanged), part in table.groupby(["place", "segments", "exchanged"], sort=False):
+        part = part.set_index("model").loc[methods]
+        if kind == "sentence" and part["ci_low"].notna().all():
+            cells = [f"{r.value:.3f} [{r.ci_low:.3f}, {r.ci_high:.3f}]" for r in part.itertuples()]
+            title = f"twins, exchanged {exchanged} {place.replace('segment', kind)}"
+            rows.append(
+                f"| {title} | 0.5 | {part['n'].iloc[0]} | {part['seeds'].iloc[0]} | " + " | ".join(cells) + " |"
+            )
+    return rows
+
+
+def located_rows(folder: Path, methods: list[str]) -> list[str]:
+    """Localisation of the method that notebook 04 looked at, and its gain over the best control."""
+    if not (folder / "04_localisation.csv").is_file():
+        return []
+    table, rows = pd.read_csv(folder / "04_localisation.csv"), []
+    for row in table[table["input"].isin(["image", "gain over best control"])].itertuples():
+        cells = [f"{row.value:.3f} [{row.ci_low:.3f}, {row.ci_high:.3f}]" if m == row.method else "" for m in methods]
+        title = f"{row.metric}, {row.input} (phrases of {row.studies} studies, first seed)"
+        rows.append(f"| {title} | {row.chance:.3g} | {row.n} | 1 | " + " | ".join(cells) + " |")
+    return rows
 
 
 def gain_rows(folder: Path, methods: list[str]) -> list[str]:

@@ -1,7 +1,8 @@
 """One training of the tiny settings, as a script: alone, or in every process that torchrun starts.
 
-Arguments: a folder of prepared data, a folder for the model, a JSON of settings. Beside the model the first process leaves
-first_step.pt, the loss and all gradients of the first step; every process leaves seen<rank>.json, its studies in their order.
+Arguments: a folder of prepared data, a folder for the model, a JSON of settings, a method (prd). Beside the model the first
+process leaves first_step.pt, the loss and all gradients of the first step; every process leaves seen<rank>.json, its studies in
+their order.
 """
 
 import json
@@ -17,7 +18,7 @@ from prdlib.trainer import PRDTrainer
 from prdlib.training import fit
 
 
-def main(prepared: str, directory: str, settings: str) -> None:
+def main(prepared: str, directory: str, settings: str, method: str = "prd") -> None:
     real, kept, seen = PRDTrainer.training_step, [], []
 
     def recorded(self, model, inputs, num_items_in_batch=None):
@@ -29,7 +30,7 @@ def main(prepared: str, directory: str, settings: str) -> None:
         return loss
 
     PRDTrainer.training_step = recorded
-    fit(load_profile("quick", json.loads(settings)), "prd", 0, load_prepared(prepared), directory, "d", report=None)
+    fit(load_profile("quick", json.loads(settings)), method, 0, load_prepared(prepared), directory, "d", report=None)
     (Path(directory) / f"seen{rank()}.json").write_text(json.dumps(seen))
     if is_first():
         torch.save(kept[0], Path(directory) / "first_step.pt")

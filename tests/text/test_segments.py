@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from prdlib.text import PERTURBATIONS, find_breaks, first_words, mark, normalise, perturb, plain, segment, tag
@@ -10,6 +10,41 @@ from prdlib.text.segments import MARKS, carry_breaks
 
 REPORT = "There is a small left effusion with mild atelectasis. No pneumothorax or edema. The heart is large; lungs are clear."
 WORDS = st.lists(st.sampled_from(["left", "right", "effusion", "nodule", "3.5", "no"]), min_size=1, max_size=20)
+
+VOCABULARY = [
+    "no",
+    "left",
+    "small",
+    "normal",
+    "effusion",
+    "nodule",
+    "heart",
+    "lungs",
+    "base",
+    "is",
+    "with",
+    "without",
+    "and",
+    "or",
+]
+VOCABULARY += [
+    "as",
+    "well",
+    "seen",
+    "which",
+    "may",
+    "of",
+    "the",
+    "in",
+    "other",
+    "however",
+    "Tip",
+    "1.",
+    "3.5",
+    "cm",
+    "5th",
+]
+VOCABULARY += ["x-ray", "and/or", "T-", "(", ")", ",", ";", ":", ".", "-", "/"]
 
 
 @st.composite
@@ -105,6 +140,52 @@ def clauses(text: str, kind: str = "clause", **options) -> list[str]:
         ("Opacity in the left base consistent with pneumonia.", ["opacity in the left base consistent with pneumonia"]),
         ("1. Stable cardiomegaly.\n2. No effusion.", ["1 stable cardiomegaly", "2 no effusion"]),
         ("Moderate edema; small effusions.", ["moderate edema", "small effusions"]),
+        # What a verb needs stays with it.
+        ("The bones of the chest are without a fracture.", ["the bones of the chest are without a fracture"]),
+        ("Opacity in the left base, may be pneumonia.", ["opacity in the left base may be pneumonia"]),
+        ("Coarse markings, which may represent fibrosis.", ["coarse markings which may represent fibrosis"]),
+        ("The left base is obscured by a small effusion.", ["the left base is obscured by a small effusion"]),
+        ("Views of the chest with monitor leads show a nodule.", ["views of the chest with monitor leads show a nodule"]),
+        ("The heart, the aorta and both hila are normal.", ["the heart the aorta and both hila are normal"]),
+        ("The lungs and pleural spaces show no acute abnormality.",
+         ["the lungs and pleural spaces show no acute abnormality"]),
+        # What explains or belongs to another stays with it.
+        ("Small hilum, compatible with an absent artery.", ["small hilum compatible with an absent artery"]),
+        ("Lucency suggesting bullous disease and emphysema.", ["lucency suggesting bullous disease and emphysema"]),
+        ("Pattern including fibrosis, interstitial edema, scarring.",
+         ["pattern including fibrosis interstitial edema scarring"]),
+        ("Vague density, possibly a nodule.", ["vague density possibly a nodule"]),
+        ("Left catheter with tip in the right atrium.", ["left catheter with tip in the right atrium"]),
+        ("Density in the right abdomen, measuring 4 cm.", ["density in the right abdomen measuring 4 cm"]),
+        ("Interval resolution of effusion and edema.", ["interval resolution of effusion and edema"]),
+        # No break inside a noun phrase or a list of places.
+        ("Bibasilar and left perihilar airspace opacities.", ["bibasilar and left perihilar airspace opacities"]),
+        ("Overlap of bony and vascular structures.", ["overlap of bony and vascular structures"]),
+        ("Fracture of the left 5th rib and the left 6th rib.", ["fracture of the left 5th rib and the left 6th rib"]),
+        ("An age-indeterminate, mild wedge deformity.", ["an age indeterminate mild wedge deformity"]),
+        ("Old fracture, left clavicle.", ["old fracture left clavicle"]),
+        ("Ectasia and calcification of the aorta.", ["ectasia and calcification of the aorta"]),
+        ("The heart is normal in size and contour.", ["the heart is normal in size and contour"]),
+        ("Heart: normal size.", ["heart normal size"]),
+        # Adjectives that both share, and lists with 'or'.
+        ("Stable cardiac contour, mediastinal contour and hila.", ["stable cardiac contour mediastinal contour and hila"]),
+        ("Atelectasis, scarring or pneumonia.", ["atelectasis scarring or pneumonia"]),
+        # Statements of their own.
+        ("No effusion, heart size is normal.", ["no effusion", "heart size is normal"]),
+        ("The heart size is normal and the aorta is tortuous.", ["the heart size is normal", "and the aorta is tortuous"]),
+        ("Heart size within normal limits, mild aortic tortuosity.",
+         ["heart size within normal limits", "mild aortic tortuosity"]),
+        ("Mild flattening of the diaphragms and expansion of the retrosternal space.",
+         ["mild flattening of the diaphragms", "and expansion of the retrosternal space"]),
+        ("Hyperinflated lungs with increased markings.", ["hyperinflated lungs", "with increased markings"]),
+        ("Lucency of the left lung, compensatory hyperinflation.",
+         ["lucency of the left lung", "compensatory hyperinflation"]),
+        ("The lungs are clear without an area of consolidation.",
+         ["the lungs are clear", "without an area of consolidation"]),
+        ("Emphysema, however no acute finding.", ["emphysema", "however no acute finding"]),
+        ("Left effusion and atelectasis in the right base.", ["left effusion", "and atelectasis in the right base"]),
+        ("Bilateral effusions, left greater than right, and mild edema.",
+         ["bilateral effusions left greater than right", "and mild edema"]),
     ],
 )  # fmt: skip
 def test_where_clauses_begin(text, expected):
@@ -115,6 +196,15 @@ def test_lists_of_what_is_denied_are_split_on_demand():
     text = "No pleural effusion, pneumothorax, or focal consolidation."
     assert clauses(text, split_denied=True) == ["no pleural effusion", "pneumothorax", "or focal consolidation"]
     assert clauses(text, "phrase") == ["no pleural effusion", "pneumothorax", "or focal consolidation"]
+
+
+@given(st.lists(st.sampled_from(VOCABULARY), max_size=14))
+@settings(deadline=None, max_examples=150)
+def test_any_text_has_a_break_for_each_word(pieces):
+    [report] = find_breaks(tag([" ".join(pieces)]))
+    assert len(report.breaks) == len(report.words)
+    assert report.breaks[:1] in ((), (3,))
+    assert set(report.breaks) <= {0, 1, 2, 3}
 
 
 def test_breaks_end_at_the_word_limit():
