@@ -140,14 +140,16 @@ class Run:
 
     def phrase_maps(
         self, model: PRDModel, data: EvaluationData, phrases: Sequence[grounding.Phrase], row: int
-    ) -> tuple[np.ndarray, np.ndarray, list[str], list[list[float]]]:
-        """What :func:`prdlib.plots.word_maps` draws of a study: image, one map per phrase, the phrases, their true boxes."""
+    ) -> tuple[np.ndarray, np.ndarray, list[str], list[list[float]], str]:
+        """What :func:`prdlib.plots.word_maps` draws of a study: image, one map per phrase, the phrases, their true boxes, and the
+        maps' unit."""
         shown = grounding.shown_phrases(row, phrases, data.tagged[row].tags)
         image, words = data.images[row : row + 1], data.words[row]
         items, tau1 = [p._replace(row=0) for p in shown], self.config.objective.attention_temperature
         maps = localisation.phrase_maps(model, image, [data.marked[row]], items, image.shape[-1], tau1)
         boxes = [list(p.box) for p in shown if any(p.box)]
-        return image[0], maps, [" ".join(words[i] for i in p.first_mention) for p in shown], boxes
+        unit = "cosine of segment and region" if model.config.segment_regions else "attention (sums to 1 over the grid)"
+        return image[0], maps, [" ".join(words[i] for i in p.first_mention) for p in shown], boxes, unit
 
     def localisation(
         self, model: PRDModel, method: str, data: EvaluationData, phrases: Sequence[grounding.Phrase], most: int = 0

@@ -318,11 +318,17 @@ def method_scores(table: pd.DataFrame) -> Figure:
 
 
 def word_maps(
-    image: np.ndarray, maps: np.ndarray, words: Sequence[str], boxes: Sequence[Sequence[float]] = (), title: str = ""
+    image: np.ndarray,
+    maps: np.ndarray,
+    words: Sequence[str],
+    boxes: Sequence[Sequence[float]] = (),
+    unit: str = "attention (sums to 1 over the grid)",
+    title: str = "",
 ) -> Figure:
     """One image [S, S] and a map [S, S] per word over it, on one shared scale, with that word's true box in orange.
 
-    boxes: one per word, in fractions of the image; empty when the collection has none. The first panel shows all of them.
+    boxes: one per word, in fractions of the image; empty when the collection has none. The first panel shows all of them. unit: of
+    the maps.
     """
     figure, axes = _grid(1, len(words) + 1, 1.9, 2.5)
     low, top = float(maps.min()), float(maps.max())
@@ -333,7 +339,7 @@ def word_maps(
         shown = axis.imshow(values, cmap="viridis", vmin=low, vmax=top, alpha=0.5, extent=(0, 1, 1, 0))
         axis.set_title(fill(word, 20), fontsize=8)
     bar = figure.colorbar(shown, ax=axes[0, -1], shrink=0.75)
-    bar.set_label("attention (sums to 1 over the grid)", fontsize=6)
+    bar.set_label(unit, fontsize=6)
     bar.ax.tick_params(labelsize=6)
     return figure
 
