@@ -327,8 +327,8 @@ def word_maps(
 ) -> Figure:
     """One image [S, S] and a map [S, S] per word over it, on one shared scale, with that word's true box in orange.
 
-    boxes: one per word, in fractions of the image; empty when the collection has none. The first panel shows all of them. unit: of
-    the maps.
+    boxes: one per word, in fractions of the image; empty when the collection has none. The first panel shows all of them.
+    unit: of the maps.
     """
     figure, axes = _grid(1, len(words) + 1, 1.9, 2.5)
     low, top = float(maps.min()), float(maps.max())
