@@ -9,6 +9,7 @@ For image n with places p_r [R, D] and report m with segments q_s [S, D], all L2
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
@@ -64,7 +65,7 @@ def segments_found(place_embeds: Tensor, segments: Tensor, *, temperature: float
     places, segments = (normalize(_at_least_float32(x), dim=-1) for x in (place_embeds, segments))
     cosines = segments @ places.flatten(0, 1).T
     scores = temperature * cosines.view(len(segments), *places.shape[:2])
-    return (scores.logsumexp(dim=2) - torch.tensor(float(places.shape[1])).log().item()) / temperature
+    return (scores.logsumexp(dim=2) - math.log(places.shape[1])) / temperature
 
 
 def segment_attention(

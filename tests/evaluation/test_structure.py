@@ -1,6 +1,7 @@
 """The 5-option test with scorers whose answer is known."""
 
 import zlib
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,6 +22,8 @@ IDS = [f"s{i}" for i in range(len(TEXTS))]
 
 class Scorer:
     """A stand-in for a model: embeds texts by ``embed`` (words -> vector), images as the vector (1, 0)."""
+
+    config = SimpleNamespace(segments="none")
 
     def __init__(self, embed):
         self.embed, self.device = embed, torch.device("cpu")

@@ -1,7 +1,5 @@
 """Segment-region contrast, centred and debiased discrimination: against loops in float64 written from their formulas."""
 
-import math
-
 import pytest
 import torch
 from torch.nn.functional import normalize
@@ -165,4 +163,4 @@ def test_the_objective_adds_the_segment_loss_by_its_weight():
     torch.testing.assert_close(parts["loss"], parts["contrastive"] + 0.5 * parts["segment"])
     torch.testing.assert_close(parts["segment"], segment_region_contrastive(places, segments, mask, 7.0))
     assert set(parts) == {"loss", "contrastive", "segment"}
-    assert math.isfinite(parts["loss"])
+    assert torch.isfinite(parts["loss"])
