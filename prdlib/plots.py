@@ -68,7 +68,7 @@ def _shrink(path: Path) -> None:
 def contact_sheet(images: np.ndarray, titles: Sequence[str], columns: int = 6) -> Figure:
     """Grey images [N, S, S] in a grid, each under its title."""
     rows = -(-len(images) // columns)
-    figure, axes = _grid(rows, columns, 1.75, 2.0)
+    figure, axes = image_grid(rows, columns, 1.75, 2.0)
     for axis, image, title in zip(axes.flat, images, titles, strict=False):
         axis.imshow(image, cmap="gray", vmin=0, vmax=255)
         axis.set_title(title, fontsize=7)
@@ -245,40 +245,6 @@ def scores(table: pd.DataFrame, title: str = "") -> Figure:
     return figure
 
 
-def localisation_scores(table: pd.DataFrame, title: str = "") -> Figure:
-    """Localisation beside its controls: a panel for each score, a row for each input, the gain over the best below a line.
-
-    table: see ``evaluation.localisation.localisation_table``. An empty one is drawn as the sentence that there are no boxes.
-    """
-    if table.empty:
-        return scores(table, title or "Localisation")
-    metrics, inputs = list(dict.fromkeys(table["metric"])), list(dict.fromkeys(table["input"]))
-    figure = Figure(figsize=(2.3 * len(metrics) + 1.7, 0.3 * len(inputs) + 0.9), layout="constrained")
-    axes = np.atleast_1d(figure.subplots(1, len(metrics), sharey=True))
-    for axis, metric in zip(axes, metrics, strict=True):
-        rows = table[table["metric"] == metric].set_index("input").loc[inputs]
-        gain = np.array([name.startswith("gain") for name in inputs])
-        place, value = np.arange(len(inputs)), rows["value"].to_numpy(float)
-        errors = np.stack([value - rows["ci_low"].to_numpy(float), rows["ci_high"].to_numpy(float) - value])
-        for name, chosen, colour in (("own image", ~gain & (place == inputs.index("image")), GREEN),
-                                     ("control", ~gain & (place != inputs.index("image")), GREY),
-                                     ("gain", gain, RED)):  # fmt: skip
-            axis.errorbar(value[chosen], place[chosen], xerr=np.abs(errors[:, chosen]), fmt="o", ms=4, lw=1.4, color=colour,
-                          label=name)  # fmt: skip
-        for i, chance in enumerate(rows["chance"]):
-            axis.vlines(chance, i - 0.45, i + 0.45, color="black", ls=":", lw=1.2, label="chance" if i == 0 else None)
-        axis.axhline(len(inputs) - gain.sum() - 0.5, color="#BBBBBB", lw=0.8)
-        axis.set_title(metric, fontsize=9)
-        axis.tick_params(labelsize=8)
-        axis.grid(axis="x", color="#DDDDDD", lw=0.6)
-    axes[0].set_yticks(place, inputs, fontsize=8)
-    axes[0].set_ylim(len(inputs) - 0.5, -0.5)
-    figure.supxlabel(f"value, 95 % interval over {int(table['studies'].iloc[0])} studies", fontsize=8)
-    figure.suptitle(title, fontsize=9)
-    axes[-1].legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
 def method_scores(table: pd.DataFrame) -> Figure:
     """The ablation: one panel per metric, one row per method; dots are seeds, the bar is the 95 % interval over studies.
 
@@ -317,102 +283,7 @@ def method_scores(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def word_maps(
-    image: np.ndarray,
-    maps: np.ndarray,
-    words: Sequence[str],
-    boxes: Sequence[Sequence[float]] = (),
-    unit: str = "attention (sums to 1 over the grid)",
-    title: str = "",
-) -> Figure:
-    """One image [S, S] and a map [S, S] per word over it, on one shared scale, with that word's true box in orange.
-
-    boxes: one per word, in fractions of the image; empty when the collection has none. The first panel shows all of them.
-    unit: of the maps.
-    """
-    figure, axes = _grid(1, len(words) + 1, 1.9, 2.5)
-    low, top = float(maps.min()), float(maps.max())
-    _draw(axes[0, 0], image, boxes)
-    axes[0, 0].set_title(title or ("image, true box" if len(boxes) else "image"), fontsize=8)
-    for i, (axis, values, word) in enumerate(zip(axes[0, 1:], maps, words, strict=True)):
-        _draw(axis, image, boxes[i : i + 1])
-        shown = axis.imshow(values, cmap="viridis", vmin=low, vmax=top, alpha=0.5, extent=(0, 1, 1, 0))
-        axis.set_title(fill(word, 20), fontsize=8)
-    bar = figure.colorbar(shown, ax=axes[0, -1], shrink=0.75)
-    bar.set_label(unit, fontsize=6)
-    bar.ax.tick_params(labelsize=6)
-    return figure
-
-
-def attribution_maps(
-    image: np.ndarray,
-    maps: Mapping[str, np.ndarray],
-    boxes: Sequence[Sequence[float]] = (),
-    title: str = "",
-    one_scale: bool = False,
-) -> Figure:
-    """One image and signed maps [S, S]; blue lowers and red raises the similarity.
-
-    Each map is divided by its own largest magnitude (methods have different units); one_scale: by the largest of all, so that
-    maps of one method can be compared."""
-    figure, axes = _grid(1, len(maps) + 1, 2.1, 2.35)
-    _draw(axes[0, 0], image, boxes)
-    axes[0, 0].set_title(title or ("image, true boxes" if len(boxes) else "image"), fontsize=8)
-    for axis, (name, values) in zip(axes[0, 1:], maps.items(), strict=True):
-        _draw(axis, image, boxes)
-        top = max(float(np.abs(v).max()) for v in (maps.values() if one_scale else [values])) or 1.0
-        shown = axis.imshow(values / top, cmap="RdBu_r", vmin=-1, vmax=1, alpha=0.6, extent=(0, 1, 1, 0))
-        axis.set_title(name, fontsize=8)
-    bar = figure.colorbar(shown, ax=axes[0, -1], shrink=0.75)
-    bar.set_label("contribution / largest" + (" of all maps" if one_scale else " of the map"), fontsize=7)
-    bar.ax.tick_params(labelsize=6)
-    return figure
-
-
-def word_attributions(rows: Mapping[str, tuple[Sequence[str], np.ndarray]], width: int = 144) -> Figure:
-    """Reports with each word on the colour of its contribution to the similarity: red raises, blue lowers; one scale.
-
-    The scale ends at the 95th percentile of the magnitudes, or one strong word would leave all others blank; words beyond its
-    end are bold. rows: name -> (words, contributions [W]).
-    """
-    from matplotlib import colormaps
-
-    sizes = np.abs(np.concatenate([values for _, values in rows.values()]))
-    top = float(np.percentile(sizes, 95)) or float(sizes.max()) or 1.0
-    colours = colormaps["RdBu_r"]
-    lines: list[list[tuple[int, str, Any, bool]]] = []
-    for name, (words, values) in rows.items():
-        lines.append([(0, name, None, True)])
-        line, place = [], 2
-        for word, value in zip(words, values, strict=False):
-            if place + len(word) > width:
-                lines.append(line)
-                line, place = [], 2
-            line.append((place, word, colours(0.5 + 0.5 * float(value) / top), abs(value) > top))
-            place += len(word) + 1
-        lines += [line, []]
-    figure = Figure(figsize=(10, 0.2 * len(lines) + 0.5), layout="constrained")
-    axis = figure.subplots()
-    axis.set(xlim=(0, width), ylim=(len(lines), -0.8))
-    axis.axis("off")
-    for row, line in enumerate(lines):
-        for place, word, colour, bold in line:
-            weight = "bold" if bold else None
-            if colour is None:
-                axis.text(place, row, word, fontsize=8, weight=weight)
-                continue
-            light = np.dot(colour[:3], (0.299, 0.587, 0.114)) > 0.5
-            axis.text(place, row, word, family="monospace", fontsize=8, weight=weight, color="black" if light else "white",
-                      bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2})  # fmt: skip
-    axis.set_title(
-        f"contribution to the similarity: red raises, blue lowers; full colour from {top:.3f} (95th percentile), bold beyond it, "
-        f"the largest {sizes.max():.3f}",
-        fontsize=8,
-    )
-    return figure
-
-
-def _grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
+def image_grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:
     figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False)
     for axis in axes.flat:
@@ -420,7 +291,7 @@ def _grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure,
     return figure, axes
 
 
-def _draw(axis: Any, image: np.ndarray, boxes: Sequence[Sequence[float]]) -> None:
+def draw_image(axis: Any, image: np.ndarray, boxes: Sequence[Sequence[float]]) -> None:
     axis.imshow(image, cmap="gray", vmin=0, vmax=255, extent=(0, 1, 1, 0))
     for x0, y0, x1, y1 in boxes:
         axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=ORANGE, lw=1.5))

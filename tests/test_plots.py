@@ -8,7 +8,7 @@ import pytest
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 
-from prdlib import plots
+from prdlib import attention_plots, plots
 
 VALUES = [0.5, 0.6, 0.7, np.nan]
 SCORES = pd.DataFrame(
@@ -21,6 +21,14 @@ MAPS = np.random.default_rng(0).random((2, 8, 8))
 HISTORY = pd.DataFrame(
     {"epoch": [1, 2], "contrastive": [3.0, 2.0], "validation_structure": [0.2, 0.4], "method": "clip", "seed": 0}
 )
+LOCATED = pd.DataFrame(
+    [
+        {"metric": metric, "input": name, "value": value, "ci_low": value - 0.1, "ci_high": value + 0.1, "n": 9, "studies": 5,
+         "chance": 0.0 if name.startswith("gain") else 0.2}
+        for metric in ("pointing", "CNR")
+        for name, value in (("image", 0.6), ("mean image", 0.4), ("gain over best control", 0.2))
+    ]
+)  # fmt: skip
 FIGURES = {
     "contact": lambda: plots.contact_sheet(np.zeros((7, 8, 8), np.uint8), [f"t{i}" for i in range(7)]),
     "perturbation": lambda: plots.perturbation_sheet(["a", "b"], {"swap": ["b", "a"], "antonym": ["a", "c"]}),
@@ -30,9 +38,10 @@ FIGURES = {
     "curves": lambda: plots.learning_curves(HISTORY),
     "scores": lambda: plots.scores(SCORES, "title"),
     "methods": lambda: plots.method_scores(SEEDS),
-    "words": lambda: plots.word_maps(np.zeros((8, 8), np.uint8), MAPS, ["left", "effusion"], [[0, 0, 0.5, 0.5]] * 2),
-    "maps": lambda: plots.attribution_maps(np.zeros((8, 8), np.uint8), {"zero": np.zeros((8, 8))}),
-    "word attribution": lambda: plots.word_attributions({"original": (["a", "b"], np.array([0.1, -0.2]))}),
+    "localisation": lambda: attention_plots.localisation_scores(LOCATED),
+    "words": lambda: attention_plots.word_maps(np.zeros((8, 8), np.uint8), MAPS, ["left", "effusion"], [[0, 0, 0.5, 0.5]] * 2),
+    "maps": lambda: attention_plots.attribution_maps(np.zeros((8, 8), np.uint8), {"zero": np.zeros((8, 8))}),
+    "word attribution": lambda: attention_plots.word_attributions({"original": (["a", "b"], np.array([0.1, -0.2]))}),
 }  # fmt: skip
 
 
@@ -50,6 +59,16 @@ def test_chance_is_drawn_and_named():
     labels = plots.scores(SCORES).axes[0].get_legend_handles_labels()[1]
     assert "chance" in labels
     assert {"CLIP", "PRD"} <= set(labels)
+
+
+def test_localisation_shows_every_input_and_the_gain_apart():
+    figure = attention_plots.localisation_scores(LOCATED)
+    assert [axis.get_title() for axis in figure.axes] == ["pointing", "CNR"]
+    rows = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert rows == ["image", "mean image", "gain over best control"]
+    assert {"chance", "own image", "control", "gain"} <= set(figure.axes[0].get_legend_handles_labels()[1])
+    empty = attention_plots.localisation_scores(LOCATED.iloc[:0])
+    assert "nothing to score" in empty.texts[0].get_text()
 
 
 def test_nothing_to_score_is_said_in_words():
@@ -102,7 +121,7 @@ def test_every_word_of_a_copy_is_drawn_once_and_in_order():
 def test_one_strong_word_does_not_leave_the_others_blank():
     words = [f"w{i}" for i in range(40)]
     values = np.where(np.arange(40) == 0, 9.0, 0.1 * (-1.0) ** np.arange(40))
-    axis = plots.word_attributions({"original": (words, values)}).axes[0]
+    axis = attention_plots.word_attributions({"original": (words, values)}).axes[0]
     drawn = {t.get_text(): t for t in axis.texts}
     assert [w for w in words if drawn[w].get_weight() == "bold"] == ["w0"]
     assert drawn["w1"].get_bbox_patch().get_facecolor() == colormaps["RdBu_r"](0.0)

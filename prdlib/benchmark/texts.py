@@ -19,7 +19,7 @@ from prdlib.config import RunConfig
 from prdlib.data.batches import Collate
 from prdlib.models import PRDModel
 from prdlib.models.text_encoder import buckets
-from prdlib.text import plain as without_marks
+from prdlib.text import plain
 
 
 def text_pass(config: RunConfig, data: DatasetDict, repeats: int) -> tuple[pd.DataFrame, dict[str, float]]:
@@ -31,7 +31,7 @@ def text_pass(config: RunConfig, data: DatasetDict, repeats: int) -> tuple[pd.Da
     items = items_of(pairs, config.training.batch_size, 3)
     collate = Collate(model.word_tokenizer)
     batches = [moved(collate(part)) for part in items]
-    texts = [[[without_marks(text) for text in (item["words"], *item["copies"])] for item in part] for part in items]
+    texts = [[[plain(text) for text in (item["words"], *item["copies"])] for item in part] for part in items]
     limit = config.data.word_limit + 2
 
     def ours() -> None:
@@ -40,7 +40,7 @@ def text_pass(config: RunConfig, data: DatasetDict, repeats: int) -> tuple[pd.Da
                 values = report_embeds(model, batch)
             values.sum().backward()
 
-    def plain() -> None:
+    def padded() -> None:
         for part in texts:
             with autocast():
                 values = padded_passes(model, model.word_tokenizer, part, limit)
@@ -50,7 +50,7 @@ def text_pass(config: RunConfig, data: DatasetDict, repeats: int) -> tuple[pd.Da
         difference = (
             report_embeds(model, batches[0]) - padded_passes(model, model.word_tokenizer, texts[0], limit)
         ).abs()
-    seconds = take_turns({"1 + K padded passes": plain, "ours": ours}, repeats)
+    seconds = take_turns({"1 + K padded passes": padded, "ours": ours}, repeats)
     useful = sum(sum(batch["layout"]["lengths"]) for batch in batches)
     computed = sum(
         (rows_.stop - rows_.start) * batch["layout"]["lengths"][rows_.stop - 1]
@@ -61,7 +61,7 @@ def text_pass(config: RunConfig, data: DatasetDict, repeats: int) -> tuple[pd.Da
         "tokens computed / useful": computed / useful,
         "distinct texts / texts": sum(len(b["input_ids"]) for b in batches)
         / sum(b["report_index"].numel() for b in batches),
-        "words a report": statistics.mean(len(without_marks(i["words"])) for part in items for i in part),
+        "words a report": statistics.mean(len(plain(i["words"])) for part in items for i in part),
         "largest difference of an embedding": difference.max().item(),
     }
     case = f"{config.data.name}, B {len(items[0])}, K {config.objective.copies}, limit {config.data.word_limit} words"

@@ -1,6 +1,8 @@
 """Encoders and the dual encoder that trains on images and reports."""
 
-from prdlib.models.dual_encoder import PRDConfig, PRDModel, build_model
+from prdlib.models.build import build_model
+from prdlib.models.dual_encoder import PRDModel
+from prdlib.models.prd_config import PRDConfig
 from prdlib.models.published import WeightsError
 
 __all__ = ["PRDConfig", "PRDModel", "WeightsError", "build_model"]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import normalize
-from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.utils import ModelOutput
 
-from prdlib.config import RunConfig
 from prdlib.images import resize
-from prdlib.models.image_encoder import build_image_encoder, load_image_weights
+from prdlib.models.image_encoder import build_image_encoder
 from prdlib.models.model_card import model_card
-from prdlib.models.published import WeightsError, image_weights_file, text_encoder_folder
+from prdlib.models.prd_config import PRDConfig
+from prdlib.models.published import WeightsError
 from prdlib.models.segment_encoder import (
     PlacePooling,
     ReportBlock,
@@ -32,75 +32,15 @@ from prdlib.models.text_encoder import (
     ProjectionHead,
     buckets,
     build_text_encoder,
-    load_text_weights,
     max_pieces,
     merge_pieces,
-    read_text_config,
-    read_tokenizer,
-    small_bert_config,
 )
 from prdlib.repro import write_atomic
-from prdlib.text import WordTokenizer, find_breaks, first_words, normalise, plain, segment, tag, train_wordpiece
+from prdlib.text import WordTokenizer, find_breaks, first_words, normalise, plain, segment, tag
 from prdlib.text.tokenization import padded_index
 
 MAX_SCALE = 100.0
 SEGMENT_BUCKETS = {"most": 256, "least": 96, "padding": 1.3}  # short sequences: fewer, larger products
-
-
-class PRDConfig(PreTrainedConfig):
-    """The model's settings alone: encoders, widths, input size, word limit. Built from a RunConfig by ``build_model``."""
-
-    model_type = "prd"
-
-    def __init__(
-        self,
-        image_encoder: str = "narrow_resnet",
-        image_width: int = 16,
-        image_size: int = 96,
-        text_encoder: Mapping[str, Any] | None = None,
-        text_pooling: str = "mean",
-        text_projection: str = "linear",
-        projection_dim: int = 128,
-        local_dim: int = 128,
-        word_limit: int = 60,
-        initial_logit_scale: float = 1 / 0.07,
-        initial_discrimination_scale: float = 1 / 0.07,
-        segments: str = "none",
-        segment_window: int = 8,
-        segment_blocks: int = 1,
-        segment_regions: bool = False,
-        region_positions: bool = True,
-        text_prior: bool = False,
-        distance_bias: float = 0.0,
-        place_pooling: bool = False,
-        pixel_statistics: Sequence[float] | None = None,
-        training: Mapping[str, Any] | None = None,
-        **kwargs: Any,
-    ) -> None:
-        self.image_encoder = image_encoder
-        self.image_width = image_width
-        self.image_size = image_size
-        self.text_encoder = dict(text_encoder or small_bert_config(2, 128, 2500, 128, 0.1).to_dict())
-        self.text_pooling = text_pooling
-        self.text_projection = text_projection
-        self.projection_dim = projection_dim
-        self.local_dim = local_dim
-        self.word_limit = word_limit
-        self.initial_logit_scale = initial_logit_scale
-        self.initial_discrimination_scale = initial_discrimination_scale
-        self.segments = segments  # what is encoded by itself: none (the whole report), sentence, clause, phrase, window
-        self.segment_window = segment_window
-        self.segment_blocks = segment_blocks
-        self.segment_regions = segment_regions
-        self.region_positions = region_positions
-        self.text_prior = text_prior
-        self.distance_bias = distance_bias
-        self.place_pooling = place_pooling
-        self.pixel_statistics = (
-            list(pixel_statistics) if pixel_statistics else None
-        )  # mean, std where not the encoder's own
-        self.training = dict(training or {})  # how the weights came about: method, seed, settings, data; for the card
-        super().__init__(**kwargs)
 
 
 @dataclass
@@ -493,67 +433,3 @@ def _dropout(text_encoder: Mapping[str, Any]) -> float:
 
 def _linear(width: int, dim: int) -> nn.Module:
     return nn.Linear(width, dim, bias=False)
-
-
-def build_model(
-    config: RunConfig, seed: int, reports: Sequence[str] = ()
-) -> tuple[PRDModel, dict[str, dict[str, list[str]]]]:
-    """A model ready to train, and what became of every key of the weights that were loaded.
-
-    reports: normalised training reports, from which small_bert's WordPiece vocabulary is learnt.
-    seed: of the random weights. Returns (model, {"image": report, "text": report}), empty for encoders from scratch.
-    Raises WeightsError, before anything is built, when published weights that the settings name are not there.
-    """
-    settings, structured = config.model, config.model.segments not in ("auto", "none")
-    if settings.image_weights not in ("", "package"):
-        image_weights_file(settings.image_weights)
-    positions = 4 * config.data.word_limit + 2  # pieces of a word: four on average is more than any corpus here needs
-    if settings.text_encoder == "small_bert":
-        tokenizer = train_wordpiece(reports, settings.vocabulary_size)
-        text_config = small_bert_config(
-            settings.text_layers, settings.text_width, len(tokenizer), positions, settings.dropout
-        )
-    else:
-        folder = text_encoder_folder(settings.text_encoder)
-        text_config, tokenizer = read_text_config(folder), read_tokenizer(folder)
-    text_pooling = settings.text_pooling
-    if text_pooling == "auto":  # the mean learns faster from scratch; published encoders know their first token
-        text_pooling = "mean" if settings.text_encoder == "small_bert" else "first"
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        model = PRDModel(
-            PRDConfig(
-                image_encoder=settings.image_encoder,
-                image_width=settings.image_width,
-                image_size=config.data.image_size,
-                text_encoder=text_config.to_dict(),
-                text_pooling=text_pooling,
-                projection_dim=settings.projection_dim,
-                local_dim=settings.local_dim,
-                word_limit=config.data.word_limit,
-                initial_logit_scale=config.objective.initial_logit_scale,
-                initial_discrimination_scale=config.objective.initial_discrimination_scale,
-                segments=settings.segments if structured else "none",
-                segment_window=settings.segment_window,
-                segment_blocks=settings.segment_blocks,
-                segment_regions=structured and config.objective.segment_weight > 0,
-                region_positions=settings.region_positions,
-                place_pooling=settings.place_pooling and structured,
-                distance_bias=settings.distance_bias if structured else 0.0,
-                text_prior=config.objective.discrimination_weight > 0 and config.objective.discrimination == "debiased",
-            )
-        )
-    keys: dict[str, dict[str, list[str]]] = {}
-    if settings.image_weights:
-        keys["image"] = load_image_weights(model.image_encoder, settings.image_weights)
-        model.config.pixel_statistics = [model.image_encoder.pixel_mean, model.image_encoder.pixel_std]
-    if settings.text_encoder != "small_bert":
-        keys["text"] = load_text_weights(model.text_encoder, folder)
-        projection = keys["text"].pop("projection")
-        if projection and projection["dense_to_output.weight"].shape[0] == settings.projection_dim:
-            model.text_projection = ProjectionHead(model.text_encoder.config.hidden_size, settings.projection_dim)
-            model.text_projection.load_state_dict(projection)
-            model.config.text_projection = "cxr_bert"
-    model.word_tokenizer = WordTokenizer(tokenizer, max_pieces(model.text_encoder.config))
-    model.config.training = {"settings": asdict(config.model)}
-    return model, keys
