@@ -74,6 +74,7 @@ CLINICAL = (
 LATER_SETTINGS = {  # not in the name of a run while they have their defaults: older runs keep their names
     "model": ("segments", "segment_window", "segment_blocks", "distance_bias", "place_pooling", "region_positions"),
     "objective": ("segment_weight", "segment_temperature", "discrimination"),
+    "training": ("mirror",),
 }
 FAMILIES = {"word_order": WORD_ORDER, "clinical": CLINICAL}  # of perturbations that training may draw from
 
@@ -111,8 +112,8 @@ class ModelConfig:
     local_dim: int = setting(128, "D_l, the region-word space", low=2)
     dropout: float = setting(0.1, "dropout of small_bert", low=0.0, high=0.9)
     segments: str = setting("auto", "what of a report is encoded by itself; auto: clause for methods with a structured report "
-                            "encoder; always none for the paper's", choices=("auto", "none", "sentence", "clause", "phrase",
-                            "window"))  # fmt: skip
+                            "encoder; always none for the paper's", choices=("auto", "none", "report", "sentence", "clause",
+                            "phrase", "window"))  # fmt: skip
     segment_window: int = setting(8, "words of a segment where model.segments is window", low=1)
     segment_blocks: int = setting(1, "transformer blocks over the segments of a report", low=1, high=12)
     distance_bias: float = setting(
@@ -174,6 +175,8 @@ class TrainingConfig:
     max_grad_norm: float = setting(1.0, "gradients are clipped to this norm", low=0.0)
     precision: str = setting("bf16", "autocast", choices=("bf16", "float32"))
     augment: bool = setting(True, "random shift, zoom, rotation and exposure of training images (never mirrored)")
+    mirror: bool = setting(False, "beside each pair of a batch its mirror image, left and right exchanged in the report: only "
+                           "the image tells whose report it is; twice batch_size pairs a step")  # fmt: skip
     micro_batch: int = setting(
         0,
         "pairs of a process with activations in memory at a time, with the loss of the whole batch (GradCache); 0: all",
@@ -258,7 +261,7 @@ class RunConfig:
         for name in ("micro_batch", "compile", "shards"):  # off, they change nothing and name nothing
             if not training[name]:
                 del training[name]
-        for part, default in (("model", self.model), ("objective", self.objective)):
+        for part, default in (("model", self.model), ("objective", self.objective), ("training", self.training)):
             for name in LATER_SETTINGS[part]:  # as they always were, they name nothing either
                 if settings[part][name] == type(default).__dataclass_fields__[name].default:
                     del settings[part][name]

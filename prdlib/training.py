@@ -200,6 +200,7 @@ def _train(
             settings.micro_batch,
             model.config.segments,
             model.config.segment_window,
+            settings.mirror,
         ),
         config=config,
         pretrained_images="image" in keys,

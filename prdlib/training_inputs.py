@@ -9,7 +9,7 @@ from prdlib.models.image_encoder import package_weights
 from prdlib.models.published import DESCRIPTIONS, WEIGHTS, image_weights_file, text_encoder_folder
 from prdlib.repro import hash_files
 
-TEXT_OF_WORD_ORDER = ("perturbation", "registry", "segments", "tagging", "tokenization", "word_order")
+TEXT_OF_WORD_ORDER = ("mirror", "perturbation", "registry", "segments", "tagging", "tokenization", "word_order")
 
 
 def checkpoint_folder(run_dir: str | Path, method: str, seed: int) -> Path:

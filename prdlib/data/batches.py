@@ -18,8 +18,8 @@ from torch.utils.data import Sampler
 
 from prdlib.data.preparation import REPORT_COLUMNS, tagged_report
 from prdlib.images import decode_png
-from prdlib.repro import generator
-from prdlib.text import TaggedReport, WordTokenizer, draw_names, perturb, plain, segment
+from prdlib.repro import generator, hash_json
+from prdlib.text import TaggedReport, WordTokenizer, draw_names, exchange_sides, perturb, plain, segment
 from prdlib.text.tokenization import padded_index
 
 CACHE_BYTES = 512 << 20  # decoded images of a split are kept in memory up to this size
@@ -139,6 +139,18 @@ class EpochSampler(Sampler):
         return ((self.epoch, int(index)) for index in order)
 
 
+def mirrored(item: dict[str, Any]) -> dict[str, Any]:
+    """The mirror image of an item, left and right exchanged in its report and copies: as true as the item, of the same words but
+    for the sides, so that only the image tells which of the two reports is whose."""
+    texts = {"words": exchange_sides(item["words"]), "copies": [exchange_sides(copy) for copy in item["copies"]]}
+    return {**item, **texts, "image": np.ascontiguousarray(item["image"][:, ::-1])}
+
+
+def by_words(item: dict[str, Any]) -> dict[str, Any]:
+    """An item whose report_group is a hash of its words, below 2**60: a mirrored report may be another study's."""
+    return {**item, "report_group": int(hash_json(list(plain(item["words"])), 15), 16)}
+
+
 class Collate:
     """Items of :class:`PairDataset` as the tensors of one step.
 
@@ -149,6 +161,7 @@ class Collate:
     segments, window: with a kind of segments (see ``text.segment``) the rows of input_ids are the distinct *segments* of all
     texts, and segment_index [T, S] has those of each distinct text (-1: none).
     augment: a small random shift, zoom, rotation and exposure; never mirrored, since sides matter.
+    mirror: beside each item stands its mirror image with the other sides in its texts: 2 B pairs (see :func:`mirrored`).
     micro_batch: m > 0 gives {"parts": [...]} instead, such a batch for each m items (the last may be smaller).
     """
 
@@ -160,12 +173,15 @@ class Collate:
         micro_batch: int = 0,
         segments: str = "none",
         window: int = 8,
+        mirror: bool = False,
     ) -> None:
         self.word_tokenizer, self.seed, self.augment, self.micro_batch = tokenizer, seed, augment, micro_batch
-        self.segments, self.window = segments, window
+        self.segments, self.window, self.mirror = segments, window, mirror
 
     def __call__(self, items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         """B items as one batch; see the class for names and shapes."""
+        if self.mirror:
+            items = [pair for item in items for pair in (by_words(item), by_words(mirrored(item)))]
         m = self.micro_batch
         if m:
             return {"parts": [self._batch(items[i : i + m]) for i in range(0, len(items), m)]}

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-PHRASE, CLAUSE, SENTENCE = 1, 2, 3
+PHRASE, CLAUSE, SENTENCE, REPORT = 1, 2, 3, 4
 MARKS = {PHRASE: ",", CLAUSE: ";", SENTENCE: "."}
 LEVELS = {mark: level for level, mark in MARKS.items()}
 KINDS = {
     "phrase": PHRASE,
     "clause": CLAUSE,
     "sentence": SENTENCE,
+    "report": REPORT,
 }  # the lowest break at which a segment of the kind begins
 
 
@@ -54,8 +55,8 @@ def plain(marked: Sequence[str]) -> tuple[str, ...]:
 def segment(marked: Sequence[str], kind: str, window: int = 8) -> list[tuple[str, ...]]:
     """The segments of marked words, in order, none of them empty.
 
-    kind: 'sentence', 'clause' or 'phrase', which begins at each mark of its own and of the kinds before it, or 'window':
-    ``window`` words each, whatever the marks. Words without marks are one segment (or windows).
+    kind: 'sentence', 'clause' or 'phrase', which begins at each mark of its own and of the kinds before it, 'report', the whole,
+    or 'window': ``window`` words each, whatever the marks. Words without marks are one segment (or windows).
     """
     if kind == "window":
         words = plain(marked)
