@@ -16,7 +16,7 @@ from typing import Any
 
 import yaml
 
-from prdlib.repro import find_path, hash_collection, hash_json
+from prdlib.repro import fast_precision, find_path, hash_collection, hash_json
 from prdlib.settings import ConfigError, build, merge, nearest, setting, undotted
 
 # Raise it when the same (seed, index) gives another film or report, so that no old file or run is taken for a new one.
@@ -173,7 +173,8 @@ class TrainingConfig:
     weight_decay: float = setting(0.05, "weight decay", low=0.0)
     warmup: float = setting(0.1, "share of the steps with a rising learning rate, then cosine", low=0.0, high=0.9)
     max_grad_norm: float = setting(1.0, "gradients are clipped to this norm", low=0.0)
-    precision: str = setting("bf16", "autocast", choices=("bf16", "float32"))
+    precision: str = setting("auto", "autocast; auto: bf16 on GPUs and CPUs that compute in it, float32 on others, where bf16 "
+                             "is many times slower", choices=("auto", "bf16", "float32"))  # fmt: skip
     augment: bool = setting(True, "random shift, zoom, rotation and exposure of training images (never mirrored)")
     mirror: bool = setting(False, "beside each pair of a batch its mirror image, left and right exchanged in the report: only "
                            "the image tells whose report it is; twice batch_size pairs a step")  # fmt: skip
@@ -189,6 +190,11 @@ class TrainingConfig:
     workers: int = setting(0, "processes that load data", low=0)
     threads: int = setting(0, "CPU threads of a step, 0: all cores", low=0)
     report_to: str = setting("none", "logger", choices=("none", "tensorboard", "wandb"))
+
+    @property
+    def autocast(self) -> str:
+        """``precision`` on this machine: 'bf16' or 'float32'."""
+        return fast_precision() if self.precision == "auto" else self.precision
 
 
 @dataclass(frozen=True)
@@ -253,6 +259,7 @@ class RunConfig:
             del settings[name]
         del settings["data"]["directory"]
         training = settings["training"]
+        training["precision"] = self.training.autocast  # what is computed, so that machines of two kinds make two runs
         del training["report_to"]
         training["shards"] = bool(training["shards"])
         del training["processes"]

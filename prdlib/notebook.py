@@ -233,7 +233,7 @@ def _print_provenance(run: Run, facts: Mapping[str, Any]) -> None:
     print(f"run      {run.folder.name} ({config.profile}), data {config.data.name} {config.data.image_size} px")
     if facts:
         print("         " + ", ".join(f"{name} {value}" for name, value in facts.items()))
-    print(f"device   {device}, {config.training.precision}")
+    print(f"device   {device}, {config.training.autocast}")
     print("versions " + ", ".join(f"{name} {version}" for name, version in state["versions"].items()))
     print(f"git      {(state['commit'] or 'no checkout')[:12]}{' with changes' if state['dirty'] else ''}")
     if config.profile == "quick":

@@ -104,6 +104,16 @@ def find_path(path: str | Path) -> Path:
     return Path(os.path.abspath(next((p for p in places if p.exists()), places[0])))
 
 
+def fast_precision() -> str:
+    """'bf16' where this machine has instructions for it (GPUs from 2020 on, CPUs with AVX-512 BF16 or AMX), else 'float32'."""
+    import torch
+
+    if torch.cuda.is_available():
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "float32"
+    able = torch.cpu.get_capabilities()
+    return "bf16" if able.get("avx512_bf16") or able.get("amx_bf16") else "float32"
+
+
 def versions() -> dict[str, str]:
     """Version of Python and of every package that can change a number."""
     found = {"python": platform.python_version()}

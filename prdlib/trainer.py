@@ -56,7 +56,7 @@ class PRDTrainer(Trainer):
             segment_weight=o.segment_weight if self.model.config.segment_regions else 0.0,
             segment_temperature=o.segment_temperature,
             discrimination=o.discrimination,
-            products=torch.bfloat16 if config.training.precision == "bf16" else None,
+            products=torch.bfloat16 if config.training.autocast == "bf16" else None,
             workspace=Workspace(),
         )
         self.losses: list[dict[str, Tensor]] = []

@@ -287,7 +287,7 @@ def _arguments(config: RunConfig, seed: int, directory: Path, steps: int, batch:
         lr_scheduler_type="cosine",
         warmup_steps=int(s.warmup * s.epochs * steps),
         max_grad_norm=s.max_grad_norm,
-        bf16=s.precision == "bf16",
+        bf16=s.autocast == "bf16",
         use_cpu=not cuda,
         ddp_backend="gloo" if processes() > 1 and not cuda else None,
         seed=seed,

@@ -160,3 +160,11 @@ def test_a_logger_must_be_installed(monkeypatch):
     load_profile("quick").check_logger()
     with pytest.raises(ConfigError, match="pip install wandb"):
         load_profile("quick", {"training.report_to": "wandb"}).check_logger()
+
+
+@pytest.mark.parametrize("precision", ["bf16", "float32"])
+def test_the_precision_that_a_machine_chooses_names_the_run(monkeypatch, precision):
+    monkeypatch.setattr("prdlib.config.fast_precision", lambda: precision)
+    chosen = load_profile("cpu")
+    assert chosen.training.autocast == precision
+    assert chosen.run_id == load_profile("cpu", {"training.precision": precision}).run_id

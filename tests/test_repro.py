@@ -94,3 +94,12 @@ def test_a_path_is_found_from_a_notebook_too(tmp_path, monkeypatch):
     assert repro.find_path("nowhere") == tmp_path / "notebooks" / "nowhere"
     (tmp_path / "notebooks" / "data").mkdir()
     assert repro.find_path("data") == tmp_path / "notebooks" / "data"
+
+
+@pytest.mark.parametrize(
+    ("able", "precision"), [({}, "float32"), ({"avx512_bf16": True}, "bf16"), ({"amx_bf16": True}, "bf16")]
+)
+def test_bf16_only_where_the_cpu_computes_in_it(monkeypatch, able, precision):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("torch.cpu.get_capabilities", lambda: able)
+    assert repro.fast_precision() == precision

@@ -40,5 +40,7 @@ def test_every_setting_is_read_somewhere():
     assert "evaluation.batch_size" not in read  # training's is: the test can tell them apart
     if "objective.kinds" in read:
         read.add("objective.perturbations")  # through that property
+    if "training.autocast" in read:
+        read.add("training.precision")
     unread = [row["setting"] for row in reference(RunConfig) if row["setting"] not in read]
     assert not unread

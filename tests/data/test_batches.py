@@ -11,7 +11,7 @@ from openi_collection import write_csv
 from torch.utils.data import DataLoader
 
 from prdlib.data import load_studies, prepare
-from prdlib.data.batches import Collate, EpochSampler, EvaluationData, PairDataset, images_of
+from prdlib.data.batches import Collate, EpochSampler, EvaluationData, PairDataset, images_of, mirrored
 from prdlib.models.dual_encoder import _layout
 from prdlib.text import PERTURBATIONS, WordTokenizer, plain, train_wordpiece
 
@@ -231,3 +231,25 @@ def test_evaluation_takes_the_frontal_image_of_each_study(split):
     for image, study in zip(data.images, data.study_ids, strict=True):
         (row,) = [i for i, s in enumerate(split["study_id"]) if s == study and views[i] == "Frontal"]
         assert np.array_equal(image, everything[row])
+
+
+def test_mirrored_pairs_are_the_mirror_image_with_the_other_sides(split, tokenizer):
+    items = [pairs(split)[(0, i)] for i in range(4)]
+    batch = Collate(tokenizer, mirror=True)(items)
+    pixels, words = batch["pixel_values"], [plain(item["words"]) for item in items]
+    assert len(pixels) == len(batch["valid"]) == len(batch["study_ids"]) == 8
+    assert torch.equal(pixels[1::2], pixels[::2].flip(-1))
+    mirror = mirrored(items[0])
+    assert "left" in words[0]
+    assert "left" not in mirror["words"]
+    assert [w for w in plain(mirror["words"]) if w != "right"] == [w for w in words[0] if w != "left"]
+    assert all(len(a) == len(b) for a, b in zip(mirror["copies"], items[0]["copies"], strict=True))
+    assert equal(mirrored(mirror), items[0])
+    assert len({int(g) for g in batch["report_group"][:2]}) == 2  # other words: a negative
+
+
+def test_a_report_without_a_side_is_no_negative_of_its_mirror_image(split, tokenizer):
+    item = pairs(split)[(0, 0)]
+    item = {**item, "words": ("lungs", "are", "clear"), "copies": []}
+    groups = Collate(tokenizer, mirror=True)([{**item, "valid": [True]}])["report_group"]
+    assert groups[0] == groups[1]

@@ -5,7 +5,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prdlib.text import PERTURBATIONS, find_breaks, first_words, mark, normalise, perturb, plain, segment, tag
+from prdlib.text import (
+    PERTURBATIONS,
+    exchange_sides,
+    find_breaks,
+    first_words,
+    mark,
+    normalise,
+    perturb,
+    plain,
+    segment,
+    tag,
+)
 from prdlib.text.segments import MARKS, carry_breaks
 
 REPORT = "There is a small left effusion with mild atelectasis. No pneumothorax or edema. The heart is large; lungs are clear."
@@ -219,3 +230,14 @@ def test_an_empty_report_has_no_breaks():
 
 def test_marks_are_no_words():
     assert not any(normalise(sign) for sign in MARKS.values())
+
+
+def test_a_whole_report_is_one_segment():
+    assert segment(("a", ".", "b", ";", "c"), "report") == [("a", "b", "c")]
+
+
+def test_sides_are_exchanged_and_nothing_else():
+    words = ("left", "effusion", ".", "levoscoliosis", "rightward", "leftover")
+    other = ("right", "effusion", ".", "dextroscoliosis", "leftward", "leftover")
+    assert exchange_sides(words) == other
+    assert exchange_sides(other) == words
