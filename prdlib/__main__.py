@@ -41,6 +41,9 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="e.g. training.epochs=3")
         command.add_argument("--data", default="", help="folder of the collection as downloaded")
     run.add_argument("--from", dest="start_from", help="run this step again, and all that need it")
+    run.add_argument(
+        "--grid", default="", help="an ablation: a name (grounded, ...) or a .yaml file, see prdlib/ablation.py"
+    )
     run.add_argument("--jobs", type=int, help="steps at the same time")
     run.add_argument("--only", metavar="STEP", help="this step alone: for a cluster's queue, see cluster/")
     status.add_argument("run_dir", nargs="?", default="", help="default: the newest run")
@@ -106,11 +109,18 @@ def sentence(error: Exception) -> str:
 
 
 def _run(options: argparse.Namespace) -> int:
+    from prdlib.ablation_run import run_ablation
     from prdlib.runs import results_table, run_pipeline
 
-    report = run_pipeline(
-        options.profile, settings_of(options.set), options.data, options.start_from, options.jobs, only=options.only
-    )
+    settings = settings_of(options.set)
+    if options.grid:
+        if options.start_from or options.only:
+            raise ConfigError("--grid runs what is not finished: leave --from and --only out.")
+        report = run_ablation(options.grid, settings, options.data, options.jobs)
+    else:
+        report = run_pipeline(
+            options.profile, settings, options.data, options.start_from, options.jobs, only=options.only
+        )
     table = results_table(report.run_dir) if options.only is None else None
     if report.ok and table is not None:
         print(

@@ -86,7 +86,7 @@ def continue_command(manifest: Mapping[str, Any]) -> str:
 
 def run_options(call: Mapping[str, Any]) -> list[str]:
     """The options of ``prdlib run`` that make a call."""
-    words = ["--profile", call["profile"]]
+    words = ["--grid", call["grid"]] if call.get("grid") else ["--profile", call["profile"]]
     for key, value in call["settings"].items():
         text = yaml.safe_dump([value], default_flow_style=True, width=math.inf).strip()[1:-1]
         words += ["--set", f"{key}={text}"]

@@ -18,15 +18,17 @@ from IPython.display import Image
 from matplotlib.figure import Figure
 
 from prdlib import repro
+from prdlib.ablation import Ablation, load_ablation
 from prdlib.config import RunConfig, load_profile
 from prdlib.data import DataError, Studies, load_studies, prepare, prepared_info
 from prdlib.data.batches import EvaluationData
 from prdlib.distributed import is_first
 from prdlib.evaluation import grounding, localisation
-from prdlib.evaluation.adapters import DualEncoder
+from prdlib.evaluation.adapters import DualEncoder, PRDAdapter
 from prdlib.evaluation.benchmark_set import BenchmarkSet
 from prdlib.evaluation.embeddings import mean_image
 from prdlib.evaluation.structure_report import StructureReport, structure_report
+from prdlib.evaluation.twins import make_twins, twin_outcomes
 from prdlib.models import PRDModel, build_model
 from prdlib.plots import save_figure
 from prdlib.runs import default_run_dir
@@ -44,6 +46,29 @@ class Run:
 
     config: RunConfig
     folder: Path
+    grid: Ablation | None = None
+
+    @property
+    def rows(self) -> tuple[str, ...]:
+        """What is compared: the methods of the run, or the rows of its grid."""
+        return tuple(row.name for row in self.grid.rows) if self.grid else self.config.methods
+
+    @property
+    def seeds(self) -> tuple[int, ...]:
+        """Training seeds of each of them."""
+        return self.grid.seeds if self.grid else self.config.seeds
+
+    @property
+    def baseline(self) -> str:
+        """What they are compared to: clip, or else the first; of a grid its own."""
+        return self.grid.baseline if self.grid else "clip" if "clip" in self.rows else self.rows[0]
+
+    def twins(self, model: PRDModel) -> pd.DataFrame:
+        """Outcomes of the counterfactual twins of the test studies, with the mean image as blind control (a phantom's alone)."""
+        data, test = self.config.data, self.split("test")
+        ids = test.study_ids if data.name == "phantom" else ()
+        twins = make_twins(ids, test.images.shape[-1], data.word_limit)
+        return twin_outcomes(PRDAdapter(model), twins, mean_image(self.split("train").images))
 
     @cached_property
     def studies(self) -> Studies:
@@ -184,6 +209,8 @@ class Run:
         """The tables metrics/<pattern>.csv below each other; ``*`` stands for <method>-seed<k>, for the methods and seeds of
         these settings alone: what other settings left in the folder is not read.
         FileNotFoundError says which notebook writes them."""
+        if self.grid:
+            return self._read_grid(pattern)
         trainings = (f"{method}-seed{seed}" for method in self.config.methods for seed in self.config.seeds)
         paths = sorted({self.folder / "metrics" / f"{pattern.replace('*', name)}.csv" for name in trainings})
         files = [path for path in paths if path.is_file()]
@@ -192,6 +219,19 @@ class Run:
                 f"No metrics/{pattern}.csv in {self.folder.name}: run notebook {pattern[:2]} first, or 'make run'."
             )
         return pd.concat([pd.read_csv(f, keep_default_na=True) for f in files], ignore_index=True)
+
+    def _read_grid(self, pattern: str) -> pd.DataFrame:
+        """The tables of all finished cells, ``method`` being the row's name."""
+        tables = []
+        for row, seed in self.grid.cells():
+            folder = default_run_dir(self.grid.config(row)) / "metrics"
+            path = folder / f"{pattern.replace('*', f'{row.method}-seed{seed}')}.csv"
+            if path.is_file():
+                tables.append(pd.read_csv(path).assign(method=row.name, seed=seed))
+        if not tables:
+            command = f"python -m prdlib run --grid {self.grid.name}"
+            raise FileNotFoundError(f"No cell of grid {self.grid.name} is finished: {command}")
+        return pd.concat(tables, ignore_index=True)
 
     def show(self, figure: Figure, name: str, **facts: Any) -> Image:
         """Keep ``figure`` as figures/<name>.png, .pdf and .json (what it shows) and return it for display."""
@@ -211,17 +251,25 @@ def common_seeds(outcomes: pd.DataFrame) -> pd.DataFrame:
 
 
 def open_run(
-    profile: str = "quick", settings: Mapping[str, Any] | None = None, run_dir: str = "", data: str = "", **facts: Any
+    profile: str = "quick",
+    settings: Mapping[str, Any] | None = None,
+    run_dir: str = "",
+    data: str = "",
+    grid: str = "",
+    **facts: Any,
 ) -> Run:
     """The run of these settings; prints where it is and what made it (versions, device, data, git state).
 
     profile, settings: see :func:`prdlib.config.load_profile`. run_dir: its folder; empty: papermill_runs/<run_id> of the
-    project. data: folder of the collection, see :meth:`prdlib.config.RunConfig.with_data`. facts: printed beside the rest
+    project. data: folder of the collection, see :meth:`prdlib.config.RunConfig.with_data`. grid: name or file of an ablation (see
+    prdlib.ablation), which has a profile of its own and stands in for the methods. facts: printed beside the rest
     (method, seed).
     """
     quiet()
-    config = load_profile(profile, settings).with_data(data)
-    run = Run(config, Path(run_dir) if run_dir else default_run_dir(config))
+    ablation = load_ablation(grid, settings, data) if grid else None
+    config = ablation.base() if ablation else load_profile(profile, settings).with_data(data)
+    folder = repro.project_root() / "papermill_runs" / ablation.run_id if ablation else default_run_dir(config)
+    run = Run(config, Path(run_dir) if run_dir else folder, ablation)
     if is_first():
         _print_provenance(run, facts)
     return run

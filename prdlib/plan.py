@@ -26,10 +26,12 @@ class Step:
     @property
     def title(self) -> str:
         """What the progress line shows."""
-        extra = [
-            str(self.parameters[n]) for n in ("method", "seed") if n in self.parameters and self.key.startswith("02")
-        ]
-        return " ".join([self.notebook.stem, *extra])
+        return " ".join(self.key.replace("-seed", " ").split("-", 1))
+
+    @property
+    def folder(self) -> Path:
+        """The run directory that its notebook writes into."""
+        return Path(self.parameters["run_dir"])
 
 
 def plan(config: RunConfig, notebooks: Path, run_dir: Path, call: Mapping[str, Any]) -> list[Step]:
@@ -94,22 +96,24 @@ def library_hash() -> str:
     return repro.hash_files(library_files(), 16)
 
 
-def tables_of(step: Step, run_dir: Path) -> list[Path]:
+def tables_of(step: Step) -> list[Path]:
     """The files that a step left in metrics/: 01_*, 02_<method>-seed<k>_*, 03_* and summary, 04_*, 05_*."""
-    name = step.key.replace("pretraining-", "") if "-" in step.key else step.key[:2]
+    name = step.key[:2]
+    if "method" in step.parameters and name == "02":
+        name += f"_{step.parameters['method']}-seed{step.parameters['seed']}"
     patterns = [f"{name}_*", *(["summary.*"] if step.key == "03_ablations" else [])]
-    return sorted(path for pattern in patterns for path in (run_dir / "metrics").glob(pattern))
+    return sorted(path for pattern in patterns for path in (step.folder / "metrics").glob(pattern))
 
 
-def outputs_of(step: Step, run_dir: Path) -> dict[str, str]:
+def outputs_of(step: Step) -> dict[str, str]:
     """Hashes of a step's tables but those that carry times (figures and notebooks do, and are listed elsewhere)."""
-    files = [f for f in tables_of(step, run_dir) if f.suffix == ".csv" and "history" not in f.name]
+    files = [f for f in tables_of(step) if f.suffix == ".csv" and "history" not in f.name]
     return {f.name: repro.hash_files([f]) for f in files}
 
 
-def forget_tables(step: Step, run_dir: Path) -> None:
+def forget_tables(step: Step) -> None:
     """Remove the tables of a step that starts, or cannot: they come from other inputs, and nobody shall read them."""
-    for path in tables_of(step, run_dir):
+    for path in tables_of(step):
         path.unlink()
 
 

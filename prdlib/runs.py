@@ -123,19 +123,19 @@ def run_pipeline(
         if busy:
             raise RunError(f"Step {busy[0]} of {run_dir.name} is already at work: wait for it, or stop it first.")
         elsewhere = {k: str(Path(v).resolve()) for k, v in (("notebooks", notebooks), ("output", output)) if v}
-        runner = _Runner(config, steps, chosen, run_dir, again, jobs, report, {**call, **elsewhere})
+        runner = Runner(config, steps, chosen, run_dir, again, jobs, report, {**call, **elsewhere})
         runner.open()
         if not output and only is None:  # from the start, so that `status` finds a run that was killed half-way
-            _point_latest(run_dir)
+            point_latest(run_dir)
         statuses = runner.run()
     return RunReport(run_dir, statuses, time.monotonic() - started)
 
 
-class _Runner:
+class Runner:
     """Starts steps as they become ready, watches their processes, keeps the manifest."""
 
-    def __init__(self, config, steps, chosen, run_dir, again, jobs, report, call) -> None:
-        """steps: all of the run; chosen: those to run now."""
+    def __init__(self, config, steps, chosen, run_dir, again, jobs, report, call, whole=False) -> None:
+        """steps: all of the run; chosen: those to run now; whole: nobody else runs the others meanwhile."""
         self.config, self.steps, self.run_dir, self.again = config, steps, run_dir, again
         self.jobs, self.report = jobs, report
         self.sources = library_hash()
@@ -146,7 +146,7 @@ class _Runner:
         }
         self.running: dict[str, tuple[subprocess.Popen, float]] = {}
         self.chosen = [step.key for step in chosen]
-        self.alone = len(chosen) < len(steps)  # other processes write records of other steps
+        self.alone = len(chosen) < len(steps) and not whole  # other processes write records of other steps
         self.waiting = list(chosen)
         self.done = 0
         self.facts = {
@@ -206,7 +206,7 @@ class _Runner:
             if any(status != "succeeded" for status in ended):
                 bad = next(n for n in step.needs if self.records[n]["status"] != "succeeded")
                 record.update(status="blocked", message=f"{bad}: {self.records[bad]['status']}")
-                forget_tables(step, self.run_dir)
+                forget_tables(step)
                 self._finish(step, f"blocked   {record['message']}")
                 continue
             key = input_hash(step, self.config, self.sources, self.records)
@@ -221,22 +221,18 @@ class _Runner:
     def _is_done(self, step: Step, key: str) -> bool:
         record = self.records[step.key]
         same = record["status"] == "succeeded" and record.get("input_hash") == key and step.key not in self.again
-        return (
-            same
-            and (self.run_dir / f"{step.key}.ipynb").is_file()
-            and record.get("outputs") == outputs_of(step, self.run_dir)
-        )
+        return same and (self.run_dir / f"{step.key}.ipynb").is_file() and record.get("outputs") == outputs_of(step)
 
     def _start(self, step: Step, key: str) -> None:
         self.waiting.remove(step)
         log = self.run_dir / "log" / f"{step.key}.txt"
         outcome = self.run_dir / "log" / f"{step.key}.outcome.json"
         outcome.unlink(missing_ok=True)
-        forget_tables(step, self.run_dir)
+        forget_tables(step)
         if step.key in self.again and "method" in step.parameters and step.notebook.stem == "02_pretraining":
             from prdlib.training_inputs import checkpoint_folder
 
-            folder = checkpoint_folder(self.run_dir, step.parameters["method"], step.parameters["seed"])
+            folder = checkpoint_folder(step.folder, step.parameters["method"], step.parameters["seed"])
             shutil.rmtree(folder, ignore_errors=True)  # --from 02: trained again, not loaded
         task = repro.write_json(
             self.run_dir / "log" / f"{step.key}.task.json",
@@ -279,7 +275,7 @@ class _Runner:
             del self.running[key]
             _stop(process)  # a kernel that outlived its step
             record.update(status=status, seconds=round(seconds, 1), finished=now(), message=message)
-            record["outputs"] = outputs_of(step, self.run_dir)
+            record["outputs"] = outputs_of(step)
             del record["process"]
             took = f"{_clock(seconds)} (expected {_clock(self._expected(key))})"
             self._finish(step, f"{status:<9} {took}" + (f"   {message[:150]}" if message else ""))
@@ -348,7 +344,7 @@ def _device() -> str:
     return torch.cuda.get_device_name() if torch.cuda.is_available() else f"CPU, {os.cpu_count()} cores"
 
 
-def _point_latest(run_dir: Path) -> None:
+def point_latest(run_dir: Path) -> None:
     temporary = run_dir.parent / f".latest.{os.getpid()}"
     temporary.unlink(missing_ok=True)
     temporary.symlink_to(run_dir.name)

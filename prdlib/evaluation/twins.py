@@ -20,11 +20,12 @@ from prdlib.data import phantom
 from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.image_gain import FEWEST, embed_texts, image_vectors
 from prdlib.evaluation.scores import pair_scores
-from prdlib.evaluation.statistics import resampled_means
+from prdlib.evaluation.statistics import mean_interval, resampled_means
 from prdlib.text import TaggedReport, find_breaks, segment, tag
 from prdlib.text.segments import KINDS
 
 CHANCE = {"text score": 1 / 4, "image score": 1 / 4, "group score": 1 / 6, "exchange accuracy": 1 / 2}
+DIRECTIONS = ("study", "twin", "blind study")  # chance 1/2 each; what is blind gains in one what it loses in the other
 
 
 @dataclass(frozen=True)
@@ -84,11 +85,14 @@ def bags(marked: Sequence[str], kind: str) -> Counter[tuple[str, ...]]:
     return Counter(tuple(sorted(part)) for part in segment(marked, kind))
 
 
-def twin_outcomes(model: DualEncoder, twins: Twins) -> pd.DataFrame:
+def twin_outcomes(model: DualEncoder, twins: Twins, blind_image: np.ndarray | None = None) -> pd.DataFrame:
     """One row per pair: study_id, exchanged, apart (see Twins), 'text score', 'image score', 'group score' (0 or 1) and 'exchange
-    accuracy' (share of the two films that prefer their own report: exactly 0.5 for any model without sight, ties aside)."""
+    accuracy' (share of the two films that prefer their own report: exactly 0.5 for any model without sight, ties aside), and its
+    two halves, 'study' and 'twin': whether the study's and its twin's film prefer their own. blind_image: uint8 [S, S]; adds
+    'blind study', whether that image prefers the study's report: the mean says which way a model without sight leans.
+    """
     if not twins.study_ids:
-        return pd.DataFrame(columns=["study_id", "exchanged", "apart", *CHANCE])
+        return pd.DataFrame(columns=["study_id", "exchanged", "apart", *CHANCE, *DIRECTIONS])
     number = len(twins.study_ids)
     vectors = image_vectors(model, twins.images.reshape(-1, *twins.images.shape[2:])).view(number, 2, -1)
     embeds, place = embed_texts(model, [text for pair in twins.reports for text in pair], twins.marked)
@@ -96,10 +100,15 @@ def twin_outcomes(model: DualEncoder, twins: Twins) -> pd.DataFrame:
     film, other_film, text, other_text = vectors[:, 0], vectors[:, 1], texts[:, 0], texts[:, 1]
     by_text = np.stack([_prefers(film, text, other_text), _prefers(other_film, other_text, text)])
     by_image = np.stack([_prefers(text, film, other_film), _prefers(other_text, other_film, film)])
+    blind = {}
+    if blind_image is not None:
+        alone = image_vectors(model, blind_image[None]).expand(number, -1)
+        blind = {"blind study": _prefers(alone, text, other_text).astype(float)}
     return pd.DataFrame(
         {"study_id": twins.study_ids, "exchanged": twins.exchanged, "apart": twins.apart,
          "text score": by_text.all(axis=0).astype(float), "image score": by_image.all(axis=0).astype(float),
-         "group score": (by_text & by_image).all(axis=0).astype(float), "exchange accuracy": by_text.mean(axis=0)}
+         "group score": (by_text & by_image).all(axis=0).astype(float), "exchange accuracy": by_text.mean(axis=0),
+         "study": by_text[0].astype(float), "twin": by_text[1].astype(float), **blind}
     )  # fmt: skip
 
 
@@ -127,6 +136,18 @@ def twin_table(outcomes: pd.DataFrame, resamples: int = 1000) -> pd.DataFrame:
                 low, high = np.percentile(resampled_means(wide.to_numpy()[None], resamples)[0], [2.5, 97.5])
             rows.append({"metric": metric, "exchanged": name, "value": wide.to_numpy().mean() if n else np.nan, "ci_low": low,
                          "ci_high": high, "n": n, "seeds": seeds, "chance": chance})  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def direction_table(outcomes: pd.DataFrame, resamples: int = 1000) -> pd.DataFrame:
+    """Both halves of exchange accuracy, and which way the model leans without sight: columns direction, value, ci_low, ci_high,
+    n, chance."""
+    rows = []
+    for name in (name for name in DIRECTIONS if name in outcomes):
+        value, low, high = mean_interval(outcomes[name].to_numpy(), outcomes["study_id"].to_numpy(), resamples)
+        rows.append(
+            {"direction": name, "value": value, "ci_low": low, "ci_high": high, "n": len(outcomes), "chance": 0.5}
+        )
     return pd.DataFrame(rows)
 
 

@@ -151,3 +151,10 @@ def _interval(value: float, low: float, high: float, digits: str = ".3f") -> str
     if pd.isna(value):
         return ""
     return f"{value:{digits}}" + ("" if pd.isna(low) else f" [{low:{digits}}, {high:{digits}}]")
+
+
+def binding(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of ``binding_table``, one column a place: 'value [low, high]', without an interval where too few twins have it."""
+    if table.empty:
+        return pd.DataFrame({"": ["nothing to show: these data have no twins"]})
+    return side_by_side(table, ["exchanged", "chance"], "place", lambda r: f"{_share(r)}, n {r.n}")

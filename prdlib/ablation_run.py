@@ -1,0 +1,80 @@
+"""Run the cells of an ablation, then notebook 03 over what is finished. The same command continues what was stopped."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from prdlib import repro
+from prdlib.ablation import Ablation, Row, load_ablation
+from prdlib.config import ConfigError
+from prdlib.manifest import lock, read_manifest
+from prdlib.plan import Step, check_parameters
+from prdlib.runs import Runner, RunReport, default_run_dir, point_latest
+
+
+def run_ablation(
+    name: str,
+    settings: Mapping[str, Any] | None = None,
+    data: str = "",
+    jobs: int | None = None,
+    report: Callable[[str], None] = print,
+) -> RunReport:
+    """Every cell of a grid that is not finished yet, ``jobs`` at a time, and notebook 03.
+
+    name, settings, data: see :func:`prdlib.ablation.load_ablation`. The folder papermill_runs/<run_id> holds run.json, logs, the
+    executed notebooks, and 03's tables and figures; a cell's tables and checkpoint lie in the run directory of its settings. A
+    cell that fails is missing in 03, never filled in. Raises ConfigError or RunError before anything runs.
+    """
+    started = time.monotonic()
+    grid = load_ablation(name, settings, data)
+    base = grid.base()
+    if jobs is not None and jobs < 1:
+        raise ConfigError(f"--jobs is {jobs}: it must be at least 1.")
+    from prdlib.training_inputs import check_weights
+
+    for row in grid.rows:
+        check_weights(grid.config(row))
+    run_dir = repro.project_root() / "papermill_runs" / grid.run_id
+    notebooks = repro.project_root() / "notebooks"
+    cells = [cell_step(grid, row, seed, notebooks) for row, seed in grid.cells()]
+    call = {"profile": grid.profile, "settings": dict(settings or {}), "data": base.data.directory, "grid": str(name)}
+    last = Step("03_ablations", notebooks / "03_ablations.ipynb", {**call, "run_dir": str(run_dir)}, ())
+    steps = [*cells, last]
+    check_parameters(steps)
+    (run_dir / "log").mkdir(parents=True, exist_ok=True)
+    jobs = jobs or base.jobs
+    with lock(run_dir):
+        report(cost(grid, run_dir, jobs))
+        statuses: dict[str, str] = {}
+        for chosen in (cells, [last]):
+            runner = Runner(base, steps, chosen, run_dir, set(), jobs, report, call, whole=True)
+            runner.open()
+            point_latest(run_dir)
+            statuses |= runner.run()
+    return RunReport(run_dir, statuses, time.monotonic() - started)
+
+
+def cell_step(grid: Ablation, row: Row, seed: int, notebooks: Path) -> Step:
+    """Notebook 02 of a row and a seed, in the run directory of the row's settings."""
+    config = grid.config(row)
+    parameters = {
+        "profile": grid.profile, "settings": grid.settings_of(row), "data": config.data.directory,
+        "run_dir": str(default_run_dir(config)), "method": row.method, "seed": seed,
+    }  # fmt: skip
+    return Step(f"02_pretraining-{row.slug}-seed{seed}", notebooks / "02_pretraining.ipynb", parameters, ())
+
+
+def cost(grid: Ablation, run_dir: Path, jobs: int) -> str:
+    """One sentence before anything starts: trainings, what is finished, and how long the others take by what was measured."""
+    there = read_manifest(run_dir)["steps"] if (run_dir / "run.json").is_file() else {}
+    done = [s for key, s in there.items() if key.startswith("02_") and s["status"] == "succeeded"]
+    number = len(grid.rows) * len(grid.seeds)
+    expected = grid.base().expected_seconds.get("02_pretraining", 60.0)
+    seconds = sum(s["seconds"] for s in done) / len(done) if done else expected
+    source = "measured here" if done else f"on the machine of profile {grid.profile}"
+    left = (number - len(done)) * seconds / jobs / 3600
+    size = f"{len(grid.rows)} rows x {len(grid.seeds)} seeds = {number} trainings, {len(done)} finished"
+    return f"grid {grid.name}: {size}; the others take about {left:.1f} hours, {jobs} at a time ({seconds:.0f} s each, {source})"

@@ -1,0 +1,87 @@
+"""The rows of an ablation compared: each with its interval, and its paired difference to the baseline, over studies and seeds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from prdlib.evaluation.image_gain import FEWEST
+from prdlib.evaluation.statistics import holm, redraw_seeds, resampled_studies
+
+COLUMNS = ["metric", "method", "value", "ci_low", "ci_high", "n", "seeds", "chance", "minus", "difference", "difference_low",
+           "difference_high", "p", "p_holm"]  # fmt: skip
+
+
+def ablation_table(outcomes: pd.DataFrame, baseline: str, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """One row per metric and row of the grid.
+
+    outcomes: columns method (the row's name), seed, metric, query (a study), outcome, chance. Intervals are a bootstrap over
+    studies and, with two seeds or more, over training seeds. The difference to ``baseline`` is taken on the studies and the seeds
+    that both have (seeds of equal number share nothing but their number: the pairing that narrows the interval is that of the
+    studies). p: two-sided, from the share of resamples beyond 0; p_holm: corrected for all rows of the table. Fewer than FEWEST
+    studies get no interval and no p (NaN).
+    """
+    pairs = max(1, outcomes.groupby("metric")["method"].nunique().sum() - outcomes["metric"].nunique())
+    draws = max(resamples, 200 * pairs)  # the smallest p, 2 / draws, times the comparisons is .01
+    rows = []
+    for metric, part in outcomes.groupby("metric", sort=False):
+        wide = {name: _wide(own) for name, own in part.groupby("method", sort=False)}
+        for name, values in wide.items():
+            n, seeds = values.shape
+            row = {"metric": metric, "method": name, "value": values.to_numpy().mean(), "n": n, "seeds": seeds,
+                   "chance": part["chance"].mean()}  # fmt: skip
+            row["ci_low"], row["ci_high"], _ = _interval(values.to_numpy(), resamples, seed)
+            if name != baseline and baseline in wide:
+                row |= _difference(values, wide[baseline], draws, seed) | {"minus": baseline}
+            rows.append(row)
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
+    return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
+
+
+def _wide(part: pd.DataFrame) -> pd.DataFrame:
+    """[studies, seeds] of one metric and row."""
+    return part.pivot_table(index="query", columns="seed", values="outcome").dropna()
+
+
+def _difference(mine: pd.DataFrame, base: pd.DataFrame, draws: int, seed: int) -> dict[str, float]:
+    studies, seeds = mine.index.intersection(base.index), mine.columns.intersection(base.columns)
+    if not len(studies) or not len(seeds):
+        return {}
+    values = (mine.loc[studies, seeds] - base.loc[studies, seeds]).to_numpy()
+    low, high, drawn = _interval(values, draws, seed)
+    found = {"difference": values.mean(), "difference_low": low, "difference_high": high}
+    if drawn is not None:
+        tail = min((drawn <= 0).mean(), (drawn >= 0).mean())
+        found["p"] = min(1.0, 2 * (1 + tail * draws) / (1 + draws))
+    return found
+
+
+def _interval(values: np.ndarray, draws: int, seed: int) -> tuple[float, float, np.ndarray | None]:
+    """(low, high, draws) of the mean of [studies, seeds]."""
+    if len(values) < FEWEST:
+        return np.nan, np.nan, None
+    drawn = redraw_seeds(resampled_studies(values[None], draws, seed), seed)[0]
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(low), float(high), drawn
+
+
+def with_cost(table: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame:
+    """The table with ``seconds``: of a training, mean over its seeds."""
+    seconds = outcomes.drop_duplicates(["method", "seed"]).groupby("method")["seconds"].mean()
+    return table.assign(seconds=table["method"].map(seconds))
+
+
+def twin_rows(twins: pd.DataFrame) -> pd.DataFrame:
+    """Exchange accuracy of twins as outcomes of an ablation: across and inside sentences, by attribute where it is across.
+
+    twins: rows of ``twin_outcomes`` with method and seed (empty for collections without twins).
+    """
+    if twins.empty:
+        return pd.DataFrame(columns=["metric", "method", "seed", "query", "outcome", "chance"])
+    twins = twins.assign(query=twins["study_id"], outcome=twins["exchange accuracy"], chance=0.5)
+    across = twins["apart"] == "sentence"
+    parts = [
+        twins[across].assign(metric="exchange across sentences: " + twins["exchanged"]),
+        twins[~across].assign(metric="exchange inside a sentence"),
+    ]
+    return pd.concat(parts, ignore_index=True)[["metric", "method", "seed", "query", "outcome", "chance"]]
