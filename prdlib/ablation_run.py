@@ -11,8 +11,8 @@ from prdlib import repro
 from prdlib.ablation import Ablation, Row, load_ablation
 from prdlib.config import ConfigError
 from prdlib.manifest import lock, read_manifest
-from prdlib.plan import Step, check_parameters
-from prdlib.runs import Runner, RunReport, default_run_dir, point_latest
+from prdlib.plan import Step, check_parameters, forget_tables
+from prdlib.runs import Runner, RunReport, point_latest
 
 
 def run_ablation(
@@ -21,12 +21,15 @@ def run_ablation(
     data: str = "",
     jobs: int | None = None,
     report: Callable[[str], None] = print,
+    notebooks: str | Path | None = None,
+    folder: str | Path | None = None,
 ) -> RunReport:
     """Every cell of a grid that is not finished yet, ``jobs`` at a time, and notebook 03.
 
-    name, settings, data: see :func:`prdlib.ablation.load_ablation`. The folder papermill_runs/<run_id> holds run.json, logs, the
-    executed notebooks, and 03's tables and figures; a cell's tables and checkpoint lie in the run directory of its settings. A
-    cell that fails is missing in 03, never filled in. Raises ConfigError or RunError before anything runs.
+    name, settings, data: see :func:`prdlib.ablation.load_ablation`. notebooks, folder: others than notebooks/ and papermill_runs/
+    of the project. The folder papermill_runs/<run_id> holds run.json, logs, executed notebooks, and tables and figures of 03; a
+    cell's tables and checkpoint lie in the run directory of its settings. A cell that fails is missing in 03, never filled in.
+    Raises ConfigError or RunError before anything runs.
     """
     started = time.monotonic()
     grid = load_ablation(name, settings, data)
@@ -37,9 +40,9 @@ def run_ablation(
 
     for row in grid.rows:
         check_weights(grid.config(row))
-    run_dir = repro.project_root() / "papermill_runs" / grid.run_id
-    notebooks = repro.project_root() / "notebooks"
-    cells = [cell_step(grid, row, seed, notebooks) for row, seed in grid.cells()]
+    run_dir = (Path(folder).resolve() if folder else repro.project_root() / "papermill_runs") / grid.run_id
+    notebooks = Path(notebooks).resolve() if notebooks else repro.project_root() / "notebooks"
+    cells = [cell_step(grid, row, seed, notebooks, run_dir.parent) for row, seed in grid.cells()]
     call = {"profile": grid.profile, "settings": dict(settings or {}), "data": base.data.directory, "grid": str(name)}
     last = Step("03_ablations", notebooks / "03_ablations.ipynb", {**call, "run_dir": str(run_dir)}, ())
     steps = [*cells, last]
@@ -52,17 +55,21 @@ def run_ablation(
         for chosen in (cells, [last]):
             runner = Runner(base, steps, chosen, run_dir, set(), jobs, report, call, whole=True)
             runner.open()
-            point_latest(run_dir)
+            if not folder:
+                point_latest(run_dir)
             statuses |= runner.run()
+            for step in chosen:  # what a cell kept before it failed is no result
+                if statuses[step.key] != "succeeded":
+                    forget_tables(step)
     return RunReport(run_dir, statuses, time.monotonic() - started)
 
 
-def cell_step(grid: Ablation, row: Row, seed: int, notebooks: Path) -> Step:
-    """Notebook 02 of a row and a seed, in the run directory of the row's settings."""
+def cell_step(grid: Ablation, row: Row, seed: int, notebooks: Path, folder: Path) -> Step:
+    """Notebook 02 of a row and a seed, in the run directory of the row's settings below ``folder``."""
     config = grid.config(row)
     parameters = {
         "profile": grid.profile, "settings": grid.settings_of(row), "data": config.data.directory,
-        "run_dir": str(default_run_dir(config)), "method": row.method, "seed": seed,
+        "run_dir": str(folder / config.run_id), "method": row.method, "seed": seed,
     }  # fmt: skip
     return Step(f"02_pretraining-{row.slug}-seed{seed}", notebooks / "02_pretraining.ipynb", parameters, ())
 

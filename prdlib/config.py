@@ -7,7 +7,7 @@ wrong type or out of range is a :class:`ConfigError` of one sentence that names 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
@@ -348,6 +348,12 @@ def check_method(method: str) -> str:
     if method not in METHODS:
         raise ConfigError(f"Unknown method {method!r}{nearest(method, METHODS)}: choose one of {', '.join(METHODS)}.")
     return method
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """Methods in the order of METHODS; as they come when other names (rows of an ablation) are among them. Each once."""
+    names = list(dict.fromkeys(names))
+    return [m for m in METHODS if m in names] if set(names) <= set(METHODS) else names
 
 
 def profiles() -> list[str]:

@@ -224,7 +224,7 @@ class Run:
         """The tables of all finished cells, ``method`` being the row's name."""
         tables = []
         for row, seed in self.grid.cells():
-            folder = default_run_dir(self.grid.config(row)) / "metrics"
+            folder = self.folder.parent / self.grid.config(row).run_id / "metrics"
             path = folder / f"{pattern.replace('*', f'{row.method}-seed{seed}')}.csv"
             if path.is_file():
                 tables.append(pd.read_csv(path).assign(method=row.name, seed=seed))

@@ -14,14 +14,17 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 from PIL import Image
 
+from prdlib.config import in_order
 from prdlib.repro import write_json
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
+TWENTY = colormaps["tab20"].colors  # for more rows than methods have colours
 METHOD_COLOURS = {
     "clip": GREY,
     "gloria": BLUE,
@@ -177,7 +180,7 @@ def learning_curves(
     """
     if isinstance(histories, pd.DataFrame):
         methods = dict(tuple(histories.groupby("method", sort=False)))
-        order = [m for m in METHOD_NAMES if m in methods]
+        order = in_order(histories["method"])
         histories = {m: [t for _, t in methods[m].dropna(axis=1, how="all").groupby("seed")] for m in order}
     panels = {
         "contrastive": "global loss (nats)",
@@ -188,14 +191,17 @@ def learning_curves(
         "validation_structure": "validation 5-option accuracy",
     }
     shown = [k for k in panels if any(k in table for tables in histories.values() for table in tables)]
-    figure = Figure(figsize=(2.6 * len(shown), 2.5), layout="constrained")
+    high = max(2.5, 0.16 * len(histories) + 0.5)
+    figure = Figure(figsize=(2.6 * len(shown) + 1.5, high), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(shown)))
+    others = [name for name in histories if name not in METHOD_NAMES]
+    cycle = {name: TWENTY[i % len(TWENTY)] for i, name in enumerate(others)}
     for axis, key in zip(axes, shown, strict=True):
         for method, tables in histories.items():
             for i, table in enumerate(tables):
                 if key in table:
-                    axis.plot(table["epoch"], table[key], color=method_colour(method), lw=1.5, marker=".", ms=4,
-                              label=METHOD_NAMES.get(method, method) if i == 0 else None)  # fmt: skip
+                    axis.plot(table["epoch"], table[key], color=cycle.get(method) or method_colour(method), lw=1.5, marker=".",
+                              ms=4, label=METHOD_NAMES.get(method, method) if i == 0 else None)  # fmt: skip
         if key in (chance or {}):
             axis.axhline(chance[key], color="black", ls=":", lw=1)
         axis.set_xlabel("epoch", fontsize=8)
@@ -204,8 +210,10 @@ def learning_curves(
         axis.tick_params(labelsize=8)
         axis.set_ylim(bottom=0)
     if chance:
-        axes[-1].plot([], [], color="black", ls=":", lw=1, label="blind guess")
-    axes[-1].legend(fontsize=7, frameon=False)
+        axes[0].plot([], [], color="black", ls=":", lw=1, label="blind guess")
+    entries = [axis.get_legend_handles_labels() for axis in axes]
+    named = {label: line for lines, labels in entries for line, label in zip(lines, labels, strict=True)}
+    figure.legend(named.values(), named.keys(), loc="outside right upper", fontsize=7, frameon=False)
     return figure
 
 
@@ -251,7 +259,7 @@ def method_scores(table: pd.DataFrame) -> Figure:
     Columns: metric, method, seed, value, ci_low, ci_high, chance; a row with seed 'mean' is drawn as the large dot.
     """
     metrics = list(dict.fromkeys(table["metric"]))
-    methods = [m for m in METHOD_NAMES if m in set(table["method"])]
+    methods = in_order(table["method"])
     columns = min(3, len(metrics))
     rows = -(-len(metrics) // columns)
     figure = Figure(figsize=(3.3 * columns + 0.8, (0.36 * len(methods) + 1.1) * rows), layout="constrained")
@@ -269,7 +277,7 @@ def method_scores(table: pd.DataFrame) -> Figure:
         chance = part["chance"].dropna()
         if len(chance):
             axis.axvline(chance.iloc[0], color="black", ls=":", lw=1.2)
-        axis.set_yticks(range(len(methods)), [METHOD_NAMES[m] for m in methods], fontsize=8)
+        axis.set_yticks(range(len(methods)), [METHOD_NAMES.get(m, m) for m in methods], fontsize=8)
         axis.set_ylim(len(methods) - 0.5, -0.5)
         axis.set_title(fill(metric, 34), fontsize=9)
         axis.xaxis.set_major_locator(MaxNLocator(nbins=5))

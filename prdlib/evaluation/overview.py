@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from prdlib.config import METHODS
+from prdlib.config import in_order
 from prdlib.evaluation.embeddings import embed_images, embed_reports
 from prdlib.evaluation.retrieval import retrieval_outcomes, retrieval_table
 from prdlib.evaluation.statistics import mean_interval
@@ -97,5 +97,5 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
     wide = mean.assign(text=text).pivot(index="metric", columns="method", values="text")
     facts = mean.groupby("metric")[["chance", "n", "seeds"]].first()
     order = list(dict.fromkeys(mean["metric"]))
-    methods = [m for m in METHODS if m in set(mean["method"])]
+    methods = in_order(mean["method"])
     return facts.join(wide)[["chance", "n", "seeds", *methods]].loc[order].round(3).reset_index()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from prdlib.config import METHODS
+from prdlib.config import METHODS, in_order
 
 
 def one_training(table: pd.DataFrame) -> str:
@@ -32,7 +32,7 @@ def against_baseline(differences: pd.DataFrame) -> str:
     if differences.empty:
         return "One method alone, or no baseline: there is nothing to compare."
     lines = []
-    for method in [m for m in METHODS if m in set(differences["method"])]:
+    for method in in_order(differences["method"]):
         part = differences[differences["method"] == method]
         above, below = part["ci_low"] > 0, part["ci_high"] < 0
         parts = []

@@ -1,0 +1,149 @@
+"""Ablations: rows read and refused, cells in the run directories of their settings, and what is resumed or missing."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from test_runs import toy
+
+from prdlib.ablation import ablations, load_ablation
+from prdlib.ablation_run import run_ablation
+from prdlib.config import ConfigError, load_profile
+from prdlib.evaluation.ablation_table import ablation_table, twin_rows, with_cost
+from prdlib.manifest import continue_command, load_manifest
+from prdlib.notebook import Run
+
+ROWS = {
+    "clip": {"method": "clip"},
+    "more, words": {"method": "grounded", "model.segment_window": 9, "model.segments": "window"},
+}
+KEEP = """
+from pathlib import Path
+folder = Path(run_dir) / "metrics"
+folder.mkdir(parents=True, exist_ok=True)
+(folder / f"02_{method}-seed{seed}_outcomes.csv").write_text(f"method,seed\\n{method},{seed}\\n")
+"""
+
+
+def write(folder, **values):
+    path = folder / "mine.yaml"
+    path.write_text(yaml.safe_dump({"profile": "quick", "seeds": [0, 1], "rows": ROWS, **values}, sort_keys=False))
+    return str(path)
+
+
+@pytest.mark.parametrize("name", ablations())
+def test_every_grid_loads_and_its_rows_are_different_trainings(name):
+    grid = load_ablation(name)
+    assert grid.baseline in {row.name for row in grid.rows}
+    assert len({(grid.config(row).run_id, row.method) for row in grid.rows}) == len(grid.rows)
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"rows": {}}, "needs rows"),
+        ({"rows": {"a": {"method": "clp"}}}, "did you mean 'clip'"),
+        ({"rows": {"a": {}}}, "row 'a' needs a method"),
+        ({"rows": {"a": {"method": "clip", "model.segmens": "none"}}}, "model.segments"),
+        ({"rows": {"a": {"method": "clip", "seeds": [1]}}}, "row 'a' sets seeds"),
+        ({"rows": {"a": {"method": "clip"}, "b": {"method": "clip"}}}, "'b' is the same training as 'a'"),
+        ({"rows": {"a b": {"method": "clip"}, "a-b": {"method": "prd"}}}, "'a-b' has the file name of 'a b'"),
+        ({"baseline": "clop"}, "did you mean 'clip'"),
+        ({"row": {}}, "unknown key 'row'"),
+    ],
+)
+def test_a_wrong_grid_is_one_sentence(tmp_path, values, message):
+    with pytest.raises(ConfigError, match=message) as caught:
+        load_ablation(write(tmp_path, **values))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_unknown_grid_names_the_nearest():
+    with pytest.raises(ConfigError, match="did you mean 'grounded'"):
+        load_ablation("grounde")
+
+
+def test_cells_have_seeds_outside_and_the_run_of_their_settings(tmp_path):
+    grid = load_ablation(write(tmp_path), {"training.epochs": 2})
+    assert [(row.slug, seed) for row, seed in grid.cells()] == [
+        ("clip", 0),
+        ("more-words", 0),
+        ("clip", 1),
+        ("more-words", 1),
+    ]
+    assert grid.config(grid.rows[0]).run_id == load_profile("quick", {"training.epochs": 2}).run_id
+    assert load_ablation(write(tmp_path), {"seeds": [5]}).seeds == (5,)
+
+
+def test_a_grid_goes_on_where_it_stopped_and_shows_what_failed(tmp_path):
+    fail = KEEP + "if method == 'clip' and seed == 1 and not Path('mended').exists(): raise ValueError('once')"
+    toy(tmp_path / "notebooks", n02=fail)
+    last = tmp_path / "notebooks" / "03_ablations.ipynb"
+    last.write_text(last.read_text().replace("data: str", 'grid: str = \\"\\"\\ndata: str'))
+    lines = []
+    options = {"notebooks": tmp_path / "notebooks", "folder": tmp_path / "runs", "report": lines.append}
+    report = run_ablation(write(tmp_path), **options)
+    assert "2 rows x 2 seeds = 4 trainings, 0 finished" in lines[0]
+    assert report.statuses["02_pretraining-clip-seed1"] == "failed"
+    assert report.statuses["03_ablations"] == "succeeded"
+    grid = load_ablation(write(tmp_path))
+    found = Run(grid.base(), report.run_dir, grid).read("02_*_outcomes")
+    assert found["method"].tolist() == ["clip", "more, words", "more, words"]
+    assert continue_command(load_manifest(report.run_dir)) == f"python -m prdlib run --grid {write(tmp_path)}"
+    (tmp_path / "notebooks" / "mended").touch()
+    lines.clear()
+    assert run_ablation(write(tmp_path), **options).ok
+    assert "3 finished" in lines[0]
+    assert sum("unchanged" in line for line in lines) == 4
+    assert len(Run(grid.base(), report.run_dir, grid).read("02_*_outcomes")) == 4
+
+
+def outcomes(shift, seeds=3, studies=400, noise=0.0):
+    """Rows 'a' and 'b' of one metric; b is better by ``shift``, seeds differ by ``noise``."""
+    rng, rows = np.random.default_rng(0), []
+    hard = rng.random(studies)
+    for name, level in (("a", 0.5), ("b", 0.5 + shift)):
+        for seed in range(seeds):
+            right = hard < level + noise * rng.standard_normal()
+            facts = {"metric": "m", "method": name, "seed": seed, "chance": 0.1, "seconds": 60.0 + seed}
+            rows.append(pd.DataFrame({"query": np.arange(studies), "outcome": right.astype(float)}).assign(**facts))
+    return pd.concat(rows)
+
+
+def test_differences_are_paired_and_sure_only_where_they_are():
+    table = ablation_table(outcomes(0.1), "a").set_index("method")
+    assert table.loc["b", "difference"] == pytest.approx(0.1, abs=0.03)
+    assert table.loc["b", "difference_low"] > 0
+    assert table.loc["b", "p_holm"] < 0.05
+    assert pd.isna(table.loc["a", "difference"])
+    none = ablation_table(outcomes(0.0, noise=0.05), "a").set_index("method").loc["b"]
+    assert none["difference_low"] < 0 < none["difference_high"]
+    assert none["p_holm"] > 0.05
+
+
+def test_seeds_that_differ_widen_the_interval():
+    narrow, wide = (ablation_table(outcomes(0.0, noise=n), "a").iloc[0] for n in (0.0, 0.1))
+    assert wide["ci_high"] - wide["ci_low"] > 1.5 * (narrow["ci_high"] - narrow["ci_low"])
+
+
+def test_intervals_hold_what_they_say_when_the_variance_is_known():
+    """Of 60 simulated ablations with known means, about 95 % of the intervals hold the truth (at least 48 of 60: p < .001)."""
+    rng, held = np.random.default_rng(1), 0
+    for _ in range(60):
+        study, seeds = rng.normal(0, 0.3, 60), rng.normal(0, 0.1, 5)
+        values = 0.5 + study[:, None] + seeds + rng.normal(0, 0.1, (60, 5))
+        long = (
+            pd.DataFrame(values).rename_axis("query").reset_index().melt("query", var_name="seed", value_name="outcome")
+        )
+        row = ablation_table(long.assign(metric="m", method="a", chance=0.0), "a", 400).iloc[0]
+        held += row["ci_low"] <= 0.5 <= row["ci_high"]
+    assert 48 <= held <= 60
+
+
+def test_cost_and_twins_become_columns_and_metrics():
+    rows = outcomes(0.1)
+    assert with_cost(ablation_table(rows, "a"), rows)["seconds"].tolist() == [61.0, 61.0]
+    twins = pd.DataFrame({"study_id": ["p", "q"], "exchanged": ["side", "zone"], "apart": ["sentence", ""]})
+    twins = twins.assign(method="a", seed=0, **{"exchange accuracy": [1.0, 0.5]})
+    assert twin_rows(twins)["metric"].tolist() == ["exchange across sentences: side", "exchange inside a sentence"]
+    assert twin_rows(twins.iloc[:0]).empty
