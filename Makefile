@@ -37,10 +37,12 @@ lab: $(STAMP)
 notebooks: quick
 	$(PY) tests/notebooks/refresh.py
 
-# The README's figure, from the newest quick run.
+# The README's figures, from the newest quick run.
 figures: quick
 	cp papermill_runs/latest/figures/01_contact_sheet.png figures/contact_sheet.png
 	cp papermill_runs/latest/figures/01_contact_sheet.json figures/contact_sheet.json
+	cp papermill_runs/latest/figures/04_scales.png figures/three_scales.png
+	cp papermill_runs/latest/figures/04_scales.json figures/three_scales.json
 
 # Keep the numbers and score plots of the newest run in git (no image and no report): make run PROFILE=cpu, then this. Seeds
 # beyond the profile's: make run PROFILE=cpu OPTIONS='--set seeds=[0,1,2]'. Before this, the tables of all seeds: python -m prdlib

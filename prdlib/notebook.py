@@ -32,6 +32,7 @@ from prdlib.evaluation.twins import make_twins, twin_outcomes
 from prdlib.models import PRDModel, build_model
 from prdlib.plots import save_figure
 from prdlib.runs import default_run_dir
+from prdlib.text import segment
 from prdlib.training import FitResult, checkpoint_folder, fit, load_fit, quiet
 
 BANNER = (
@@ -162,6 +163,15 @@ class Run:
     def boxes(self, data: EvaluationData, row: int) -> list[list[float]]:
         """True boxes of a study, in fractions of the image."""
         return [f["box"] for f in data.findings[row] if f.get("box") is not None]
+
+    def scales(
+        self, data: EvaluationData, phrases: Sequence[grounding.Phrase], row: int, kind: str = "clause"
+    ) -> tuple[np.ndarray, list[tuple[str, ...]], list[tuple[float, ...] | None]]:
+        """What :func:`prdlib.scales_plot.three_scales` draws of a study: image, segments, the true box that each names."""
+        segments = segment(data.marked[row], kind)
+        ends = np.cumsum([len(part) for part in segments])
+        found = {int(np.searchsorted(ends, p.words[0], side="right")): p.box for p in phrases if p.row == row}
+        return data.images[row], segments, [found.get(i) for i in range(len(segments))]
 
     def phrase_maps(
         self, model: PRDModel, data: EvaluationData, phrases: Sequence[grounding.Phrase], row: int

@@ -6,9 +6,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib import colormaps
+from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
 
 from prdlib import attention_plots, plots
+from prdlib.ablation_plots import cost_benefit, forest
+from prdlib.plots import GREY, RED
+from prdlib.scales_plot import COLOURS, PLAIN, three_scales
 
 VALUES = [0.5, 0.6, 0.7, np.nan]
 SCORES = pd.DataFrame(
@@ -127,3 +131,32 @@ def test_one_strong_word_does_not_leave_the_others_blank():
     assert drawn["w1"].get_bbox_patch().get_facecolor() == colormaps["RdBu_r"](0.0)
     assert "from 0.100" in axis.get_title()
     assert "largest 9.000" in axis.get_title()
+
+
+def test_three_scales_draw_each_segment_in_the_colour_of_its_box():
+    image = np.full((32, 32), 90, np.uint8)
+    figure = three_scales(
+        image, [("small", "left", "effusion"), ("lungs", "are", "clear")], [(0.1, 0.2, 0.5, 0.6), None]
+    )
+    left, right = figure.axes
+    box = left.patches[0]
+    assert box.get_xy() == pytest.approx((3.2, 6.4))
+    words = {text.get_text(): text.get_color() for text in right.texts}
+    assert words["effusion"] == words["small left effusion"] == COLOURS[0]
+    assert words["clear"] == words["lungs are clear"] == PLAIN
+    assert to_rgba(box.get_edgecolor()) == to_rgba(COLOURS[0])
+
+
+def test_a_forest_marks_sure_differences_and_what_is_missing():
+    rows = [
+        ["m", "a", 0.5, 0.4, 0.6, 0.1, None, None],
+        ["m", "b", 0.8, 0.7, 0.9, 0.1, "a", 0.01],
+        ["k", "a", 0.5, 0.4, 0.6, 0.1, None, None],
+    ]
+    table = pd.DataFrame(rows, columns=["metric", "method", "value", "ci_low", "ci_high", "chance", "minus", "p_holm"])
+    figure = forest(table.assign(seconds=60.0), table)
+    first, second = figure.axes[:2]
+    assert {to_rgba(line.get_color()) for line in first.lines} >= {to_rgba(RED), to_rgba(GREY)}
+    assert [text.get_text() for text in second.texts] == ["missing"]
+    axis = cost_benefit(table.assign(seconds=60.0), "m").axes[0]
+    assert [text.get_text() for text in axis.texts] == ["a", "b"]
