@@ -183,7 +183,7 @@ def test_a_killed_runner_leaves_no_lie_and_no_process_and_can_go_on(tmp_path):
         stdout=subprocess.DEVNULL,
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
     )
-    wait_for(lambda: (tmp_path / "run" / "pid").is_file(), 60)
+    wait_for(lambda: (tmp_path / "run" / "pid").is_file(), 180)
     steps = read_manifest(tmp_path / "run")["steps"]
     assert steps["02_pretraining-clip-seed0"]["status"] == "running"
     with pytest.raises(RunError, match="already running"):
@@ -234,7 +234,7 @@ def test_steps_of_one_run_at_the_same_time_keep_their_own_records(tmp_path):
         )
         for key in (clip, prd)
     ]  # fmt: skip
-    wait_for(lambda: all((tmp_path / "run" / method).exists() for method in ("clip", "prd")), 60)
+    wait_for(lambda: all((tmp_path / "run" / method).exists() for method in ("clip", "prd")), 180)
     manifest = read_manifest(tmp_path / "run")
     assert manifest["active"]
     assert [manifest["steps"][key]["status"] for key in (clip, prd)] == ["running", "running"]
