@@ -7,10 +7,9 @@ from textwrap import fill
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 
 from prdlib.config import in_order
-from prdlib.plots import BLUE, GREY, METHOD_NAMES, RED
+from prdlib.plots import BLUE, GREY, METHOD_NAMES, RED, rows_axis
 
 
 def forest(table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> Figure:
@@ -43,12 +42,7 @@ def forest(table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> Figure:
         if len(base):
             axis.axvline(base.iloc[0], color=GREY, lw=0.8)
         axis.axvline(part["chance"].iloc[0], color="black", ls=":", lw=1.2)
-        axis.set_title(fill(metric, 30), fontsize=9)
-        axis.set_yticks(range(len(rows)), [METHOD_NAMES.get(name, name) for name in rows], fontsize=8)
-        axis.set_ylim(len(rows) - 0.4, -0.6)
-        axis.xaxis.set_major_locator(MaxNLocator(nbins=4))
-        axis.tick_params(axis="x", labelsize=8)
-        axis.grid(axis="x", color="#DDDDDD", lw=0.6)
+        rows_axis(axis, rows, fill(metric, 30))
     for axis in axes.flat[len(metrics) :]:
         axis.axis("off")
     figure.supxlabel(

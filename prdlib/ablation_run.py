@@ -53,7 +53,7 @@ def run_ablation(
         report(cost(grid, run_dir, jobs))
         statuses: dict[str, str] = {}
         for chosen in (cells, [last]):
-            runner = Runner(base, steps, chosen, run_dir, set(), jobs, report, call, whole=True)
+            runner = Runner(base, steps, chosen, run_dir, set(), jobs, report, call)
             runner.open()
             if not folder:
                 point_latest(run_dir)

@@ -332,7 +332,7 @@ class RunConfig:
         )
         if parts.structured and self.model.segments == "none":
             raise ConfigError(
-                f"Method {method} needs segments: set model.segments to sentence, clause, phrase or window."
+                f"Method {method} needs segments: set model.segments to report, sentence, clause, phrase or window."
             )
         segments = _or_auto(self.model.segments, "clause") if parts.structured else "none"
         model = replace(self.model, segments=segments)

@@ -1,4 +1,5 @@
 """A grid of runs: named settings over one profile, each a run of all methods and seeds, as cluster/config.yaml lists them.
+(An ablation, prdlib.ablation, is another grid: rows with one method each, of which only the trainings are run.)
 
 Every name is looked up here, before a queue starts anything: a wrong one is a ConfigError of one sentence.
 """

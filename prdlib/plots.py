@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
@@ -277,18 +278,23 @@ def method_scores(table: pd.DataFrame) -> Figure:
         chance = part["chance"].dropna()
         if len(chance):
             axis.axvline(chance.iloc[0], color="black", ls=":", lw=1.2)
-        axis.set_yticks(range(len(methods)), [METHOD_NAMES.get(m, m) for m in methods], fontsize=8)
-        axis.set_ylim(len(methods) - 0.5, -0.5)
-        axis.set_title(fill(metric, 34), fontsize=9)
-        axis.xaxis.set_major_locator(MaxNLocator(nbins=5))
-        axis.tick_params(axis="x", labelsize=8)
-        axis.grid(axis="x", color="#DDDDDD", lw=0.6)
+        rows_axis(axis, methods, fill(metric, 34))
     for axis in axes.flat[len(metrics) :]:
         axis.axis("off")
     figure.supxlabel(
         "value: large dot and bar = mean and 95 % interval, small dots = seeds, dotted = chance", fontsize=8
     )
     return figure
+
+
+def rows_axis(axis: Axes, names: Sequence[str], title: str) -> None:
+    """A panel with one row for each method (or row of an ablation), the first on top."""
+    axis.set_yticks(range(len(names)), [METHOD_NAMES.get(name, name) for name in names], fontsize=8)
+    axis.set_ylim(len(names) - 0.5, -0.5)
+    axis.set_title(title, fontsize=9)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    axis.tick_params(axis="x", labelsize=8)
+    axis.grid(axis="x", color="#DDDDDD", lw=0.6)
 
 
 def image_grid(rows: int, columns: int, width: float, height: float) -> tuple[Figure, np.ndarray]:

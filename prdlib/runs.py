@@ -123,7 +123,7 @@ def run_pipeline(
         if busy:
             raise RunError(f"Step {busy[0]} of {run_dir.name} is already at work: wait for it, or stop it first.")
         elsewhere = {k: str(Path(v).resolve()) for k, v in (("notebooks", notebooks), ("output", output)) if v}
-        runner = Runner(config, steps, chosen, run_dir, again, jobs, report, {**call, **elsewhere})
+        runner = Runner(config, steps, chosen, run_dir, again, jobs, report, {**call, **elsewhere}, only is not None)
         runner.open()
         if not output and only is None:  # from the start, so that `status` finds a run that was killed half-way
             point_latest(run_dir)
@@ -134,8 +134,8 @@ def run_pipeline(
 class Runner:
     """Starts steps as they become ready, watches their processes, keeps the manifest."""
 
-    def __init__(self, config, steps, chosen, run_dir, again, jobs, report, call, whole=False) -> None:
-        """steps: all of the run; chosen: those to run now; whole: nobody else runs the others meanwhile."""
+    def __init__(self, config, steps, chosen, run_dir, again, jobs, report, call, alone=False) -> None:
+        """steps: all of the run; chosen: those to run now; alone: other processes run other steps meanwhile."""
         self.config, self.steps, self.run_dir, self.again = config, steps, run_dir, again
         self.jobs, self.report = jobs, report
         self.sources = library_hash()
@@ -146,7 +146,7 @@ class Runner:
         }
         self.running: dict[str, tuple[subprocess.Popen, float]] = {}
         self.chosen = [step.key for step in chosen]
-        self.alone = len(chosen) < len(steps) and not whole  # other processes write records of other steps
+        self.alone = alone  # other processes write records of other steps
         self.waiting = list(chosen)
         self.done = 0
         self.facts = {

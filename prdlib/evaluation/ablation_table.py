@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from prdlib.evaluation.image_gain import FEWEST
-from prdlib.evaluation.statistics import holm, redraw_seeds, resampled_studies
+from prdlib.evaluation.statistics import holm, redraw_seeds, resampled_studies, two_sided_p
 
 COLUMNS = ["metric", "method", "value", "ci_low", "ci_high", "n", "seeds", "chance", "minus", "difference", "difference_low",
            "difference_high", "p", "p_holm"]  # fmt: skip
@@ -51,8 +51,7 @@ def _difference(mine: pd.DataFrame, base: pd.DataFrame, draws: int, seed: int) -
     low, high, drawn = _interval(values, draws, seed)
     found = {"difference": values.mean(), "difference_low": low, "difference_high": high}
     if drawn is not None:
-        tail = min((drawn <= 0).mean(), (drawn >= 0).mean())
-        found["p"] = min(1.0, 2 * (1 + tail * draws) / (1 + draws))
+        found["p"] = two_sided_p(drawn)
     return found
 
 

@@ -25,7 +25,7 @@ from torch import Tensor
 from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.benchmark_set import BenchmarkError, BenchmarkSet
 from prdlib.evaluation.scores import pair_scores
-from prdlib.evaluation.statistics import holm, redraw_seeds, resampled_means, resampled_studies
+from prdlib.evaluation.statistics import holm, redraw_seeds, resampled_means, resampled_studies, two_sided_p
 from prdlib.repro import generator
 from prdlib.text import FAMILIES, ZERO_SHOT_KINDS
 
@@ -261,8 +261,7 @@ def gain_differences(
             if n >= FEWEST:
                 drawn = np.subtract(*(_drawn_gain(v, chance, draws, seed).clip(min=0.0) for v in (mine, base)))
                 low, high = np.percentile(drawn, [2.5, 97.5])
-                tail = min((drawn <= 0).mean(), (drawn >= 0).mean())
-                p = min(1.0, 2 * (1 + tail * draws) / (1 + draws))
+                p = two_sided_p(drawn)
             rows.append({"test": test, "family": family, "model": name, "minus": baseline, "value": value, "ci_low": low,
                          "ci_high": high, "n": n, "p": p})  # fmt: skip
     table = pd.DataFrame(rows)

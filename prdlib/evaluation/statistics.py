@@ -136,6 +136,12 @@ def auroc_intervals(
     return pd.DataFrame(rows)[["metric", "label", "value", "ci_low", "ci_high", "n", "positives", "chance", "note"]]
 
 
+def two_sided_p(drawn: np.ndarray) -> float:
+    """p of 'no difference' from the draws of a difference: twice the smaller share beyond 0, at least 2 / (1 + draws)."""
+    tail = min((drawn <= 0).mean(), (drawn >= 0).mean())
+    return min(1.0, 2 * (1 + tail * len(drawn)) / (1 + len(drawn)))
+
+
 def holm(p_values: np.ndarray) -> np.ndarray:
     """p-values adjusted for the number of tests by Holm's step-down rule (1979); NaN stays NaN and counts as no test."""
     p = np.asarray(p_values, dtype=float)

@@ -51,7 +51,7 @@ class PRDConfig(PreTrainedConfig):
         self.word_limit = word_limit
         self.initial_logit_scale = initial_logit_scale
         self.initial_discrimination_scale = initial_discrimination_scale
-        self.segments = segments  # what is encoded by itself: none (the whole report), sentence, clause, phrase, window
+        self.segments = segments  # what is encoded by itself: none (flat), report, sentence, clause, phrase, window
         self.segment_window = segment_window
         self.segment_blocks = segment_blocks
         self.segment_regions = segment_regions
