@@ -30,7 +30,8 @@ def parser() -> argparse.ArgumentParser:
     prepare = commands.add_parser("prepare", help="prepare the data of a profile")
     pretrain = commands.add_parser("pretrain", help="train one method with one seed, without a notebook")
     evaluate = commands.add_parser(
-        "evaluate", help="the structure benchmark of one model or more, ours or not; AUROC of ours"
+        "evaluate",
+        help="the structure benchmark of one model or more, ours or not; AUROC, localisation, a fusion head of ours",
     )
     frozen = commands.add_parser("benchmark-set", help="write the edited reports of a split once, for any model")
     benchmark = commands.add_parser("benchmark", help="speed and memory: ratios to plain versions, measured in one run")
@@ -51,8 +52,9 @@ def parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("models", nargs="*", metavar="MODEL", help="a checkpoint's folder, clip:FOLDER, "
                           "open_clip:NAME:WEIGHTS, X.npz, embeddings:FOLDER (none: all trainings of the run)")  # fmt: skip
-    evaluate.add_argument("--task", default="structure", choices=("structure", "auroc"),
-                          help="structure: the benchmark; auroc: zero-shot and linear probe, ours only")  # fmt: skip
+    evaluate.add_argument("--task", default="structure", choices=("structure", "auroc", "localisation", "matching"),
+                          help="structure: the benchmark; of our checkpoints alone: auroc, zero-shot and linear probe; "
+                          "localisation, maps beside their controls; matching, a fusion head on frozen encoders")  # fmt: skip
     evaluate.add_argument("--benchmark", default="", help="a file of benchmark-set (default: drawn anew, seed 0)")
     evaluate.add_argument("--output", default="", help="folder for the tables as CSV, and their figures")
     frozen.add_argument("file", help="the file to write (JSON lines)")
@@ -184,8 +186,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     run = open_run(options.profile, settings_of(options.set), data=options.data)
     if not models:
         models = {(m, s): PRDAdapter(run.trained(m, s).model) for s in run.config.seeds for m in run.config.methods}
-    if options.task == "auroc":
-        return _auroc(options, models, run)
+    if options.task != "structure":
+        return _own_task(options, models, run)
     split = benchmark_split(options.benchmark) if options.benchmark else "test"
     if split == "train":
         raise ConfigError(
@@ -252,24 +254,15 @@ def _benchmark(options: argparse.Namespace) -> int:
     return 0
 
 
-def _auroc(options: argparse.Namespace, models: dict, run: Run) -> int:
-    """AUROC of our own checkpoints: other models have other images, prompts and features."""
-    from prdlib.evaluation.adapters import PRDAdapter
-    from prdlib.evaluation.downstream import auroc_tables
-    from prdlib.evaluation.structure_report import check_sizes
+def _own_task(options: argparse.Namespace, models: dict, run: Run) -> int:
+    """A task for our own checkpoints: other models have other images, prompts, features and regions."""
+    from prdlib.evaluate import OWN_TASKS, own_models
 
     if options.benchmark:
         raise ConfigError("--benchmark belongs to the task structure: leave it out.")
-    other = [name for (name, _), model in models.items() if not isinstance(model, PRDAdapter)]
-    if other:
-        raise ConfigError(f"The task auroc is for checkpoints of this library, {other[0]} is none.")
-    splits = {name: run.split(name) for name in ("train", "validation", "test")}
-    check_sizes(models, splits["test"].images.shape[-1], run.config.data.word_limit)
-    found = auroc_tables(
-        {key: m.model for key, m in models.items()}, splits, run.info["labels"], run.config.evaluation.bootstrap
-    )
-    for name, table in found.items():
-        print(f"\n{name.replace('_', ' ')} AUROC (chance 0.5)\n{table.round(3).to_string(index=False)}")
+    tables = OWN_TASKS[options.task](own_models(models, run, options.task), run)
+    for name, table in tables.items():
+        print(f"\n{options.task}, {name.replace('_', ' ')}\n{table.round(3).to_string(index=False)}")
         if options.output:
             write_atomic(Path(options.output) / f"{name}.csv", table.to_csv(index=False))
     return 0

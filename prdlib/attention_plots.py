@@ -74,6 +74,30 @@ def word_maps(
     return figure
 
 
+def maps_with_controls(
+    images: Mapping[str, np.ndarray],
+    maps: Mapping[str, np.ndarray],
+    words: Sequence[str],
+    boxes: Sequence[Sequence[float]] = (),
+) -> Figure:
+    """A row for each input, a column for each phrase: its map [S, S] over the image that was shown, its true box in the study's
+    own image in orange, the map's maximum as a cross. What a control points at as well was not found by looking.
+
+    images, maps: input -> [S, S], [P, S, S]; each map on a scale of its own, from its lowest to its highest value.
+    """
+    figure, axes = image_grid(len(maps), len(words), 1.75, 1.8)
+    for row, (name, shown) in zip(axes, maps.items(), strict=True):
+        for i, (axis, values) in enumerate(zip(row, shown, strict=True)):
+            draw_image(axis, images[name], boxes[i : i + 1])
+            axis.imshow(values, cmap="viridis", alpha=0.5, extent=(0, 1, 1, 0))
+            y, x = np.unravel_index(int(values.argmax()), values.shape)
+            axis.plot((x + 0.5) / values.shape[1], (y + 0.5) / values.shape[0], "x", color=RED, ms=7, mew=2)
+        row[0].text(-0.06, 0.5, name, fontsize=8, rotation=90, ha="right", va="center", transform=row[0].transAxes)
+    for axis, word in zip(axes[0], words, strict=True):
+        axis.set_title(fill(word, 22), fontsize=8)
+    return figure
+
+
 def attribution_maps(
     image: np.ndarray,
     maps: Mapping[str, np.ndarray],

@@ -111,9 +111,9 @@ class ModelConfig:
     projection_dim: int = setting(128, "D, the global image-report space", low=2)
     local_dim: int = setting(128, "D_l, the region-word space", low=2)
     dropout: float = setting(0.1, "dropout of small_bert", low=0.0, high=0.9)
-    segments: str = setting("auto", "what of a report is encoded by itself; auto: clause for methods with a structured report "
-                            "encoder; always none for the paper's", choices=("auto", "none", "report", "sentence", "clause",
-                            "phrase", "window"))  # fmt: skip
+    segments: str = setting("auto", "what of a report is encoded by itself; item: clauses, and each of what is denied in a list; "
+                            "auto: clause for methods with a structured report encoder; always none for the paper's",
+                            choices=("auto", "none", "report", "sentence", "clause", "item", "phrase", "window"))  # fmt: skip
     segment_window: int = setting(8, "words of a segment where model.segments is window", low=1)
     segment_blocks: int = setting(1, "transformer blocks over the segments of a report", low=1, high=12)
     distance_bias: float = setting(
@@ -167,7 +167,7 @@ class TrainingConfig:
     optimizer: str = setting("adamw", "optimiser", choices=("adamw", "sgd"))
     learning_rate: float = setting(1.5e-3, "peak learning rate", low=1e-8, high=10.0)
     encoder_learning_rate_factor: float = setting(
-        1.0, "learning rate of pretrained image weights / learning_rate", low=0.0
+        1.0, "learning rate of encoders that start from published weights / learning_rate; 0: frozen", low=0.0
     )
     momentum: float = setting(0.9, "SGD's momentum", low=0.0, high=0.999)
     weight_decay: float = setting(0.05, "weight decay", low=0.0)

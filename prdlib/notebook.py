@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -27,9 +27,10 @@ from prdlib.evaluation import grounding, localisation
 from prdlib.evaluation.adapters import DualEncoder, PRDAdapter
 from prdlib.evaluation.benchmark_set import BenchmarkSet
 from prdlib.evaluation.embeddings import mean_image
+from prdlib.evaluation.image_gain import other_rows
 from prdlib.evaluation.structure_report import StructureReport, structure_report
 from prdlib.evaluation.twins import make_twins, twin_outcomes
-from prdlib.models import PRDModel, build_model
+from prdlib.models import PRDModel, random_twin
 from prdlib.plots import save_figure
 from prdlib.runs import default_run_dir
 from prdlib.text import segment
@@ -152,14 +153,6 @@ class Run:
             return None
         return np.isin(test.groups, np.asarray(self.data["train"]["report_group"]))
 
-    def untrained(self, seed: int, method: str = "") -> PRDModel:
-        """A control: the same architecture (of ``method``; without one, the paper's) with random weights, no pretrained file
-        either, and the same vocabulary."""
-        config = self.config.for_method(method) if method else self.config
-        scratch = replace(config, model=replace(config.model, image_weights=""))
-        reports = sorted({" ".join(words) for words in self.data["train"]["words"]})
-        return build_model(scratch, seed, reports)[0].eval()
-
     def boxes(self, data: EvaluationData, row: int) -> list[list[float]]:
         """True boxes of a study, in fractions of the image."""
         return [f["box"] for f in data.findings[row] if f.get("box") is not None]
@@ -186,27 +179,56 @@ class Run:
         unit = "cosine of segment and region" if model.config.segment_regions else "attention (sums to 1 over the grid)"
         return image[0], maps, [" ".join(words[i] for i in p.first_mention) for p in shown], boxes, unit
 
-    def localisation(
-        self, model: PRDModel, method: str, data: EvaluationData, phrases: Sequence[grounding.Phrase], most: int = 0
-    ) -> pd.DataFrame:
-        """Pointing, CNR and mean IoU of a model's maps beside every control, see prdlib.evaluation.localisation.
-
-        most: only phrases of the first so many studies (0: evaluation.grounding_studies). Empty in a collection without boxes.
-        """
-        most = most or self.config.evaluation.grounding_studies
-        items = [phrase for phrase in phrases if phrase.row < most]
+    def controlled_maps(
+        self, model: PRDModel, data: EvaluationData, phrases: Sequence[grounding.Phrase], row: int
+    ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray], list[str], list[list[float]]]:
+        """What :func:`prdlib.attention_plots.maps_with_controls` draws of a study: the images that were shown and the maps, by
+        input (see prdlib.evaluation.localisation), the phrases, their true boxes."""
+        other = int(other_rows(data.groups)[row])
+        words = data.words[row]
+        shown = [p._replace(row=0) for p in grounding.shown_phrases(row, phrases, data.tagged[row].tags)]
+        titles = [" ".join(words[i] for i in p.first_mention) for p in shown]
+        items = [p._replace(name=p.name or title) for p, title in zip(shown, titles, strict=True)]
         blind = mean_image(self.split("train").images)
         maps = localisation.localisation_maps(
             model,
-            self.untrained(1, method),
-            data.images[:most],
-            data.marked[:most],
-            data.groups[:most],
+            random_twin(model),
+            data.images[[row, other]],
+            [data.marked[row], data.marked[other]],
+            np.arange(2),
             blind,
             items,
             attention_temperature=self.config.objective.attention_temperature,
         )
-        return localisation.localisation_table(maps, items, self.config.evaluation.bootstrap)
+        seen = {"mean image": blind, "other image": data.images[other]}
+        boxes = [list(p.box) for p in shown if any(p.box)]
+        return {name: seen.get(name, data.images[row]) for name in maps}, maps, titles, boxes
+
+    def localisation(
+        self, models: Sequence[PRDModel], data: EvaluationData, phrases: Sequence[grounding.Phrase], most: int = 0
+    ) -> pd.DataFrame:
+        """Pointing, CNR and mean IoU of a model's maps beside every control, see prdlib.evaluation.localisation.
+
+        models: the training seeds of one method; most: only phrases of the first so many studies (0:
+        evaluation.grounding_studies). Empty in a collection without boxes.
+        """
+        most = most or self.config.evaluation.grounding_studies
+        items = [phrase for phrase in phrases if phrase.row < most]
+        blind = mean_image(self.split("train").images)
+        values = []
+        for model in models:
+            maps = localisation.localisation_maps(
+                model,
+                random_twin(model),
+                data.images[:most],
+                data.marked[:most],
+                data.groups[:most],
+                blind,
+                items,
+                attention_temperature=self.config.objective.attention_temperature,
+            )
+            values.append(localisation.localisation_values(maps, items))
+        return localisation.localisation_table(values, items, self.config.evaluation.bootstrap)
 
     def keep(self, table: pd.DataFrame, name: str, decimals: int = 3) -> pd.DataFrame:
         """Write ``table`` to metrics/<name>.csv and .json, in full; return it rounded, to be shown."""

@@ -43,10 +43,13 @@ class PRDTrainer(Trainer):
     finite is looked at a step later (:meth:`check_finite`), when its value has long been there.
     """
 
-    def __init__(self, *, config: RunConfig, pretrained_images: bool, **kwargs: Any) -> None:
+    def __init__(self, *, config: RunConfig, pretrained: Sequence[str], **kwargs: Any) -> None:
         super().__init__(**kwargs)
         o = config.objective
-        self.settings, self.pretrained_images = config, pretrained_images
+        self.settings, self.pretrained = config, tuple(f"{part}_encoder." for part in pretrained)
+        if config.training.encoder_learning_rate_factor == 0:  # no gradients: half the time of a step, and more
+            for name, parameter in self.model.named_parameters():
+                parameter.requires_grad_(not name.startswith(self.pretrained))
         self.objective = Objective(
             o.discrimination_weight,
             o.local_weight,
@@ -177,11 +180,13 @@ class PRDTrainer(Trainer):
         )
 
     def create_optimizer(self, model: nn.Module | None = None) -> torch.optim.Optimizer:
-        """Weight decay on matrices only (no bias, norm or scale); a factor on the learning rate of pretrained images."""
+        """Weight decay on matrices only (no bias, norm or scale); a factor on the learning rate of pretrained encoders."""
         s = self.settings.training
         groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
         for name, parameter in self.model.named_parameters():
-            slow = self.pretrained_images and name.startswith("image_encoder.")
+            if not parameter.requires_grad:
+                continue
+            slow = name.startswith(self.pretrained)
             groups.setdefault((parameter.ndim > 1, slow), []).append(parameter)
         options = [
             {"params": parameters, "weight_decay": s.weight_decay if decayed else 0.0,

@@ -203,7 +203,7 @@ def _train(
             settings.mirror,
         ),
         config=config,
-        pretrained_images="image" in keys,
+        pretrained=tuple(keys),
     )
     trainer.remove_callback(PrinterCallback)
     if rank():  # the Trainer gives every process the same seed, and so the same dropout to other studies

@@ -86,12 +86,26 @@ def test_a_set_of_validation_is_scored_on_validation(place, capsys):
 
 def test_auroc_of_a_checkpoint(place, capsys):
     assert main(["evaluate", "model", "--task", "auroc", "--output", "tables/auroc", *OPTIONS]) == 0
-    assert "linear probe AUROC (chance 0.5)" in capsys.readouterr().out
+    assert "auroc, linear probe" in capsys.readouterr().out
     for name in ("zero_shot", "linear_probe"):
         table = pd.read_csv(place / "tables" / "auroc" / f"{name}.csv").set_index("label")
         assert (table["model"] == "model").all()
         assert (table["seeds"] == 1).all()
         assert 0 <= table.loc["mean", "ci_low"] <= table.loc["mean", "value"] <= table.loc["mean", "ci_high"] <= 1
+
+
+def test_localisation_and_matching_of_a_checkpoint(place, capsys):
+    for task in ("localisation", "matching"):
+        assert main(["evaluate", "model", "--task", task, "--output", "tables/own", *OPTIONS]) == 0
+    assert "matching, matching twins" in capsys.readouterr().out
+    located = pd.read_csv(place / "tables" / "own" / "localisation.csv")
+    assert set(located["metric"]) == {"pointing", "CNR", "mean IoU"}
+    assert {"image", "name alone", "untrained", "gain over best control"} <= set(located["input"])
+    assert (located["seeds"] == 1).all()
+    twins = pd.read_csv(place / "tables" / "own" / "matching_twins.csv")
+    assert set(twins["scores"]) == {"inner product", "fusion head"}
+    assert set(twins["place"]) == {"across segments", "inside a segment"}
+    assert (pd.read_csv(place / "tables" / "own" / "matching_pairs.csv")["chance"] == 0.5).all()
 
 
 def test_a_part_of_a_set_and_texts_that_were_cut_are_told(place, capsys, monkeypatch):

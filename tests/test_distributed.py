@@ -147,7 +147,7 @@ class TestFeatureCache:
             model=model,
             args=_arguments(config, 0, tmp_path, 48, 8),
             config=config,
-            pretrained_images=False,
+            pretrained=(),
         )
         trainer.current_gradient_accumulation_steps = 1  # train() sets it
         norms = [module for module in model.modules() if isinstance(module, nn.BatchNorm2d)]

@@ -44,6 +44,9 @@ FIGURES = {
     "methods": lambda: plots.method_scores(SEEDS),
     "localisation": lambda: attention_plots.localisation_scores(LOCATED),
     "words": lambda: attention_plots.word_maps(np.zeros((8, 8), np.uint8), MAPS, ["left", "effusion"], [[0, 0, 0.5, 0.5]] * 2),
+    "controls": lambda: attention_plots.maps_with_controls(
+        {"image": np.zeros((8, 8), np.uint8)}, {"image": MAPS}, ["left", "effusion"], [[0, 0, 0.5, 0.5]] * 2
+    ),
     "maps": lambda: attention_plots.attribution_maps(np.zeros((8, 8), np.uint8), {"zero": np.zeros((8, 8))}),
     "word attribution": lambda: attention_plots.word_attributions({"original": (["a", "b"], np.array([0.1, -0.2]))}),
 }  # fmt: skip

@@ -8,12 +8,15 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from transformers import BertModel
 
 from prdlib import training
 from prdlib.config import METHODS, ConfigError
 from prdlib.data import DataError
 from prdlib.epoch_log import CHECKPOINT_MARK, EpochLog
 from prdlib.models import PRDModel
+from prdlib.models.text_encoder import small_bert_config
+from prdlib.text import train_wordpiece
 from prdlib.trainer import NonFiniteLoss, PRDTrainer
 from prdlib.training import fit
 
@@ -207,3 +210,26 @@ def test_data_that_were_prepared_otherwise_are_refused(tiny_config, tiny_data, t
 def test_a_negative_seed_is_refused(tiny_config, tiny_data, tmp_path):
     with pytest.raises(ConfigError, match="seed of a training is -1"):
         fit(tiny_config, "clip", -1, tiny_data, tmp_path / "f")
+
+
+@pytest.mark.parametrize("factor", [0.0, 0.1, 1.0])
+def test_published_text_weights_learn_at_their_own_rate(tiny_config, tiny_data, tmp_path, factor):
+    reports = sorted({" ".join(words) for words in tiny_data["train"]["words"]})
+    tokenizer = train_wordpiece(reports, 200)
+    published = BertModel(small_bert_config(1, 32, len(tokenizer), 200, 0.0), add_pooling_layer=False)
+    for part in (published, tokenizer):
+        part.save_pretrained(tmp_path / "published")
+    config = replace(
+        tiny_config,
+        model=replace(tiny_config.model, text_encoder=str(tmp_path / "published"), text_pooling="mean"),
+        training=replace(tiny_config.training, epochs=1, encoder_learning_rate_factor=factor, max_grad_norm=1e9),
+    )
+    before = published.state_dict()
+    model = fit(config, "grounded", 0, tiny_data, tmp_path / "run", "d", report=None).model
+    layer = "encoder.layer.0.output.dense.weight"
+    moved = (model.text_encoder.state_dict()[layer] - before[layer]).abs().max()
+    rate = tiny_config.training.learning_rate
+    assert moved <= 12 * factor * rate  # six steps of AdamW at most
+    assert moved >= factor * rate / 2
+    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
+    assert {name.split(".")[0] for name in frozen} == ({"text_encoder"} if factor == 0 else set())

@@ -40,7 +40,7 @@ from prdlib.repro import hash_json, write_atomic, write_json
 from prdlib.text import TaggedReport, find_breaks, tag
 from prdlib.text.clauses import rules_of_breaks
 
-FORMAT = 3  # raise it when the prepared form changes: old folders are then made anew
+FORMAT = 4  # raise it when the prepared form changes: old folders are then made anew
 SHARD = 500
 OURS = {"prepared.json", "dropped.csv", "data", "shards", "started.json", ".lock"}
 REPORT_COLUMNS = ("report", "words", "tags", "offsets", "punctuation", "n_words", "breaks")  # what tagged_report reads

@@ -25,13 +25,13 @@ from torch.nn.functional import interpolate
 
 from prdlib.evaluation.grounding import Phrase, box_area, pointing, word_region_maps
 from prdlib.evaluation.image_gain import other_rows
-from prdlib.evaluation.statistics import bootstrap_weights
+from prdlib.evaluation.statistics import bootstrap_weights, redraw_seeds
 from prdlib.models import PRDModel
 from prdlib.text import normalise, plain, segment
 
 THRESHOLDS = (0.1, 0.2, 0.3, 0.4, 0.5)
 CONTROLS = ("mean image", "other image", "name alone", "untrained")
-COLUMNS = ["metric", "input", "value", "ci_low", "ci_high", "n", "studies", "chance"]
+COLUMNS = ["metric", "input", "value", "ci_low", "ci_high", "n", "studies", "seeds", "chance"]
 
 
 def inside_box(items: Sequence[Phrase], size: int) -> np.ndarray:
@@ -153,14 +153,22 @@ def localisation_maps(
     return {name: phrase_maps(*asked, size, attention_temperature) for name, asked in shown.items()}
 
 
-def localisation_table(
-    maps: Mapping[str, np.ndarray], items: Sequence[Phrase], resamples: int = 1000, seed: int = 0
-) -> pd.DataFrame:
-    """Every score of every map, and its gain over the best control, with 95 % intervals over studies.
+def localisation_values(maps: Mapping[str, np.ndarray], items: Sequence[Phrase]) -> pd.DataFrame:
+    """Every score of every map, [P, inputs x metrics], columns (metric, input). maps: see :func:`localisation_maps`."""
+    return pd.DataFrame(
+        {(metric, name): score(images, items) for metric, score in SCORES.items() for name, images in maps.items()},
+        index=range(len(items)),
+    )
 
-    maps: see :func:`localisation_maps`. The best control is chosen anew in each resample. Columns: metric, input (image, the
-    controls, 'gain over best control'), value, ci_low, ci_high, n (phrases), studies, chance (of pointing: the mean area of the
-    boxes; of CNR: 0; of mean IoU: a constant map above every threshold, the area again).
+
+def localisation_table(
+    trainings: Sequence[pd.DataFrame], items: Sequence[Phrase], resamples: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Every score of every map, and its gain over the best control, with 95 % intervals over studies and training seeds.
+
+    trainings: :func:`localisation_values` of each training seed of a method. The best control is chosen anew in each resample.
+    Columns: metric, input (image, the controls, 'gain over best control'), value, ci_low, ci_high, n (phrases), studies, seeds,
+    chance (of pointing: the mean area of the boxes; of CNR: 0; of mean IoU: a constant map above every threshold, that area).
     """
     if not items:
         return pd.DataFrame(columns=COLUMNS)
@@ -168,16 +176,18 @@ def localisation_table(
     weights = bootstrap_weights(studies, resamples, seed)
     area = float(box_area(items).mean())
     rows = []
-    for metric, score in SCORES.items():
-        values = np.stack([score(images, items) for images in maps.values()])  # [inputs, P]
-        means, drawn = values.mean(axis=1), (values @ weights.T) / weights.sum(axis=1)
-        controls = [i for i, name in enumerate(maps) if name != "image"]
-        own = list(maps).index("image")
-        table = {name: (means[i], drawn[i]) for i, name in enumerate(maps)}
+    for metric in SCORES:
+        names = list(trainings[0][metric])
+        values = np.stack([values[metric][names].to_numpy().T for values in trainings], axis=1)  # [inputs, seeds, P]
+        means = values.mean(axis=(1, 2))
+        drawn = redraw_seeds(((values @ weights.T) / weights.sum(axis=1)).swapaxes(1, 2), seed)  # [inputs, draws]
+        controls = [i for i, name in enumerate(names) if name != "image"]
+        own = names.index("image")
+        table = {name: (means[i], drawn[i]) for i, name in enumerate(names)}
         table["gain over best control"] = (means[own] - means[controls].max(), drawn[own] - drawn[controls].max(axis=0))
         for name, (value, draws) in table.items():
             low, high = np.percentile(draws, [2.5, 97.5])
             chance = 0.0 if metric == "CNR" or name.startswith("gain") else area
             rows.append({"metric": metric, "input": name, "value": value, "ci_low": low, "ci_high": high, "n": len(items),
-                         "studies": len(np.unique(studies)), "chance": chance})  # fmt: skip
+                         "studies": len(np.unique(studies)), "seeds": len(trainings), "chance": chance})  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -32,7 +32,7 @@ DIRECTIONS = ("study", "twin", "blind study")  # chance 1/2 each; what is blind 
 class Twins:
     """n pairs. study_ids [n]; exchanged: 'side', 'zone' or 'grade' [n]; images uint8 [n, 2, S, S]; reports: n pairs of word
     tuples, the study's first; marked: each of these texts -> with marks where segments begin; apart [n]: the coarsest kind of
-    segments ('sentence', 'clause', 'phrase') that differ between the two though each is a bag of words, '' for none."""
+    segments ('sentence', 'clause', 'item', 'phrase') that differ between the two though each is a bag of words, '' for none."""
 
     study_ids: tuple[str, ...]
     exchanged: tuple[str, ...]
@@ -77,7 +77,7 @@ def make_twins(study_ids: Sequence[str], size: int, word_limit: int | None = Non
 def _divided(pair: Sequence[TaggedReport]) -> str:
     """The coarsest kind of segments that tell the two reports apart though each segment is a bag of words."""
     one, two = (report.marked for report in pair)
-    return next((kind for kind in ("sentence", "clause", "phrase") if bags(one, kind) != bags(two, kind)), "")
+    return next((kind for kind in ("sentence", "clause", "item", "phrase") if bags(one, kind) != bags(two, kind)), "")
 
 
 def bags(marked: Sequence[str], kind: str) -> Counter[tuple[str, ...]]:
@@ -91,31 +91,41 @@ def twin_outcomes(model: DualEncoder, twins: Twins, blind_image: np.ndarray | No
     two halves, 'study' and 'twin': whether the study's and its twin's film prefer their own. blind_image: uint8 [S, S]; adds
     'blind study', whether that image prefers the study's report: the mean says which way a model without sight leans.
     """
-    if not twins.study_ids:
-        return pd.DataFrame(columns=["study_id", "exchanged", "apart", *CHANCE, *DIRECTIONS])
     number = len(twins.study_ids)
+    if not number:
+        return outcomes_of_scores(twins, torch.zeros(0, 2, 2))
     vectors = image_vectors(model, twins.images.reshape(-1, *twins.images.shape[2:])).view(number, 2, -1)
     embeds, place = embed_texts(model, [text for pair in twins.reports for text in pair], twins.marked)
     texts = embeds[torch.tensor([[place[text] for text in pair] for pair in twins.reports])]
-    film, other_film, text, other_text = vectors[:, 0], vectors[:, 1], texts[:, 0], texts[:, 1]
-    by_text = np.stack([_prefers(film, text, other_text), _prefers(other_film, other_text, text)])
-    by_image = np.stack([_prefers(text, film, other_film), _prefers(other_text, other_film, film)])
-    blind = {}
+    scores = torch.stack([pair_scores(vectors[:, film], texts) for film in (0, 1)], dim=1)
+    of_texts = torch.stack([pair_scores(texts[:, text], vectors) for text in (0, 1)], dim=1)
+    blind = None
     if blind_image is not None:
-        alone = image_vectors(model, blind_image[None]).expand(number, -1)
-        blind = {"blind study": _prefers(alone, text, other_text).astype(float)}
+        blind = pair_scores(image_vectors(model, blind_image[None]).expand(number, -1), texts)
+    return outcomes_of_scores(twins, scores, blind, of_texts)
+
+
+def outcomes_of_scores(
+    twins: Twins, scores: Tensor, blind: Tensor | None = None, of_texts: Tensor | None = None
+) -> pd.DataFrame:
+    """:func:`twin_outcomes` of scores [n, 2 films, 2 reports], however a model comes by them; a tie is wrong.
+
+    blind: scores [n, 2 reports] of the blind image; of_texts: the same scores as [n, 2 reports, 2 films], for a model whose ties
+    are made exact report by report (default: ``scores`` turned).
+    """
+    if not twins.study_ids:
+        return pd.DataFrame(columns=["study_id", "exchanged", "apart", *CHANCE, *DIRECTIONS])
+    of_texts = scores.transpose(1, 2) if of_texts is None else of_texts
+    by_text, by_image = (
+        np.stack([(s[:, 0, 0] > s[:, 0, 1]).numpy(), (s[:, 1, 1] > s[:, 1, 0]).numpy()]) for s in (scores, of_texts)
+    )
+    blind_study = {} if blind is None else {"blind study": (blind[:, 0] > blind[:, 1]).numpy().astype(float)}
     return pd.DataFrame(
         {"study_id": twins.study_ids, "exchanged": twins.exchanged, "apart": twins.apart,
          "text score": by_text.all(axis=0).astype(float), "image score": by_image.all(axis=0).astype(float),
          "group score": (by_text & by_image).all(axis=0).astype(float), "exchange accuracy": by_text.mean(axis=0),
-         "study": by_text[0].astype(float), "twin": by_text[1].astype(float), **blind}
+         "study": by_text[0].astype(float), "twin": by_text[1].astype(float), **blind_study}
     )  # fmt: skip
-
-
-def _prefers(vectors: Tensor, own: Tensor, other: Tensor) -> np.ndarray:
-    """Whether each of ``vectors`` [n, D] scores strictly higher with its own partner [n, D] than with the other: bool [n]."""
-    scores = pair_scores(vectors, torch.stack([own, other], dim=1))
-    return (scores[:, 0] > scores[:, 1]).numpy()
 
 
 def twin_table(outcomes: pd.DataFrame, resamples: int = 1000) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from dataclasses import asdict
 
@@ -85,3 +86,12 @@ def build_model(
     model.word_tokenizer = WordTokenizer(tokenizer, max_pieces(model.text_encoder.config))
     model.config.training = {"settings": asdict(config.model)}
     return model, keys
+
+
+def random_twin(model: PRDModel, seed: int = 1) -> PRDModel:
+    """A control: the architecture and vocabulary of ``model`` with random weights, no published ones either; in eval mode."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        twin = PRDModel(copy.deepcopy(model.config))
+    twin.word_tokenizer = model.word_tokenizer
+    return twin.to(model.device).eval()

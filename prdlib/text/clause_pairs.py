@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property
 
 from prdlib.text.noun_phrases import Part, attribute_words, attributes, lists, place_words
+from prdlib.text.segments import CLAUSE, ITEM, PHRASE
 from prdlib.text.statements import find_phrase, is_denied, rules
 from prdlib.text.tagging import TaggedReport
 
@@ -106,24 +107,26 @@ class Pair:
         between = self.report.tags[self.one.end : self.two.start]
         return self.joined and not any(tag in VERBS for tag in between)
 
-    def kept_together(self, first: Part, stated: bool, alternative: bool, split_denied: bool) -> bool:
-        """Whether the second part needs words of the segment before its place. first: of the list that the first part ends;
-        stated: it shares its predicate; alternative: the list goes on to an 'or'."""
+    def level(self, first: Part, stated: bool, alternative: bool) -> int:
+        """The break before the second part: CLAUSE when it needs no words of the segment before its place, ITEM when it needs no
+        more than its 'no', else PHRASE. first: of the list that the first part ends; stated: it shares its predicate;
+        alternative: the list goes on to an 'or'."""
         words, one, two, place = self.report.words, self.one, self.two, self.place
         if place is None:
-            return False
+            return CLAUSE
         before = words[one.start : one.head]
         denied = (
             all(is_denied(self.report, self.sentence, part.head, part.end) for part in (one, two)) or "no" in before
         )
         if denied and self.joined and not _says_no(words[place : two.head]):
             if alternative or not self._stated():
-                return not split_denied
+                return ITEM
             if "no" in before:
-                return False  # 'no effusion, heart is normal'
+                return CLAUSE  # 'no effusion, heart is normal'
         if alternative or (place in self.after_mark and words[place] in rules().raw["uncertain"]):
-            return True  # 'opacity, possibly pneumonia'
-        return self.listed and (stated or self._shares_modifiers(first) or self._is_object(place))
+            return PHRASE  # 'opacity, possibly pneumonia'
+        shares = self.listed and (stated or self._shares_modifiers(first) or self._is_object(place))
+        return PHRASE if shares else CLAUSE
 
     def _is_object(self, place: int) -> bool:
         """Whether the second part is the place or the object that the first one's segment ends with, or both have one:
@@ -200,18 +203,18 @@ def _says_no(words: Sequence[str]) -> bool:
     return any(find_phrase(words, phrase, 0, len(words)) >= 0 for phrase in rules().phrases["negation"])
 
 
-def kept_together(pairs: Sequence[Pair], split_denied: bool) -> list[bool]:
-    """Whether each pair of a sentence stays together. The first and the last of a list share with all of it: 'left effusion,
-    atelectasis and edema', 'heart, aorta and hila are normal', 'edema, scar or pneumonia'."""
+def levels(pairs: Sequence[Pair]) -> list[int]:
+    """The break between the parts of each pair of a sentence, see :meth:`Pair.level`. The first and the last of a list share with
+    all of it: 'left effusion, atelectasis and edema', 'heart, aorta and hila are normal', 'edema, scar or pneumonia'."""
     stated = alternative = False
     said = []  # of each pair from the last: whether it shares the predicate, and whether a list with 'or' ends behind it
     for pair in reversed(pairs):
         stated = pair.shares_predicate(stated)
         alternative = pair.alternative or (alternative and pair.listed and pair.place == pair.two.start)
         said.append((stated, alternative))
-    kept: list[bool] = []
+    found: list[int] = []
     first = None
     for pair, (stated, alternative) in zip(pairs, reversed(said), strict=True):
-        first = first if first and kept[-1] and pair.listed else pair.one
-        kept.append(pair.kept_together(first, stated, alternative, split_denied))
-    return kept
+        first = first if first and found[-1] < CLAUSE and pair.listed else pair.one
+        found.append(pair.level(first, stated, alternative))
+    return found

@@ -5,13 +5,14 @@ of any collection. A segment is read by itself, so a break must not take from wo
 
     split          'mild cardiomegaly | with a small left effusion', 'a nodule is seen | and the heart is large',
                    'the lungs are clear | without focal consolidation or effusion'
-    kept together  what is denied together ('no effusion, pneumothorax or edema'; ``split_denied`` splits it), what shares what is
-                   said of it ('heart size and mediastinal contours are normal'), and what shares words before or behind it ('left
+    kept together  what is denied together ('no effusion, pneumothorax or edema'), what shares what is said of
+                   it ('heart size and mediastinal contours are normal'), and what shares words before or behind it ('left
                    effusion and atelectasis', 'effusion and atelectasis in the left base')
     never parted   a verb and its subject ('opacity, which may be pneumonia', 'lungs are without edema'), and what explains
                    another ('opacity, consistent with pneumonia', 'a catheter with its tip in the vein')
 
-At a PHRASE break the noun phrases of clauses kept together part as well.
+At an ITEM break what is denied together parts, so that only its first part has the 'no'; at a PHRASE break the other noun phrases
+of clauses kept together part as well.
 """
 
 from __future__ import annotations
@@ -24,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from prdlib.repro import hash_files
-from prdlib.text.clause_pairs import Pair, kept_together
+from prdlib.text.clause_pairs import Pair, levels
 from prdlib.text.noun_phrases import WORDS, numbered_sentences, parts_of, with_modifiers
-from prdlib.text.segments import CLAUSE, PHRASE, SENTENCE
+from prdlib.text.segments import SENTENCE
 from prdlib.text.statements import mentions
 from prdlib.text.tagging import TaggedReport, load_pipeline
 
@@ -38,17 +39,12 @@ def rules_of_breaks() -> str:
     return hash_files([WORDS, *(folder / f"{name}.py" for name in ("clauses", "clause_pairs", "noun_phrases"))], 16)
 
 
-def find_breaks(
-    reports: Sequence[TaggedReport], split_denied: bool = False, batch_size: int = 256
-) -> list[TaggedReport]:
-    """The reports with their ``breaks``; equal ones are parsed once. Raises TaggerMissing when no model is installed.
-
-    split_denied: lists of what is denied are split too; only their first part then has the 'no'.
-    """
+def find_breaks(reports: Sequence[TaggedReport], batch_size: int = 256) -> list[TaggedReport]:
+    """The reports with their ``breaks``; equal ones are parsed once. Raises TaggerMissing when no model is installed."""
     unique = list(dict.fromkeys(reports))
     docs = _pipeline().pipe((_doc(report) for report in unique), batch_size=batch_size)
     found = {
-        report: replace(report, breaks=_breaks(report, doc, split_denied)) if report.words else report
+        report: replace(report, breaks=_breaks(report, doc)) if report.words else report
         for report, doc in zip(unique, docs, strict=True)
     }
     return [found[report] for report in reports]
@@ -71,7 +67,7 @@ def _spans(report: TaggedReport) -> list[tuple[int, int]]:
     return sorted([*report.offsets, *(mark for mark in report.punctuation if mark[0] <= end)])
 
 
-def _breaks(report: TaggedReport, doc: Any, split_denied: bool) -> tuple[int, ...]:
+def _breaks(report: TaggedReport, doc: Any) -> tuple[int, ...]:
     word_at = {span: i for i, span in enumerate(report.offsets)}
     word_of = [word_at.get(span, -1) for span in _spans(report)]  # token -> word, -1 for punctuation
     marks = [t for t in range(len(word_of) - 1) if word_of[t] < 0 and _parts_words(report, doc[t])]
@@ -84,9 +80,9 @@ def _breaks(report: TaggedReport, doc: Any, split_denied: bool) -> tuple[int, ..
         breaks[sentence.start] = SENTENCE
         inside = [part for part in parts if part.start in sentence and part.end <= sentence.stop]
         pairs = [Pair(report, sentence, one, two, after_mark, named) for one, two in pairwise(inside)]
-        for pair, keep in zip(pairs, kept_together(pairs, split_denied), strict=True):
+        for pair, level in zip(pairs, levels(pairs), strict=True):
             if pair.place is not None:
-                breaks[pair.place] = max(breaks[pair.place], PHRASE if keep else CLAUSE)
+                breaks[pair.place] = max(breaks[pair.place], level)
     return tuple(breaks)
 
 

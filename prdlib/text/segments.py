@@ -1,7 +1,7 @@
 """Segments of a report: stretches of words that are encoded by themselves, from whole sentences down to single phrases.
 
-Before each word stands a *break*: SENTENCE, CLAUSE, PHRASE, or 0 inside a phrase (see :mod:`prdlib.text.clauses`, which finds
-them). Words and breaks travel together as *marked words*, the report's words with a mark where a segment begins:
+Before each word stands a *break*: SENTENCE, CLAUSE, ITEM, PHRASE, or 0 inside a phrase (see :mod:`prdlib.text.clauses`, which
+finds them). Words and breaks travel together as *marked words*, the report's words with a mark where a segment begins:
 
     ("small", "left", "effusion", ";", "with", "atelectasis", ".", "no", "pneumothorax")
 
@@ -12,11 +12,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-PHRASE, CLAUSE, SENTENCE, REPORT = 1, 2, 3, 4
-MARKS = {PHRASE: ",", CLAUSE: ";", SENTENCE: "."}
+PHRASE, ITEM, CLAUSE, SENTENCE, REPORT = 1, 2, 3, 4, 5
+MARKS = {PHRASE: ",", ITEM: "/", CLAUSE: ";", SENTENCE: "."}
 LEVELS = {mark: level for level, mark in MARKS.items()}
 KINDS = {
     "phrase": PHRASE,
+    "item": ITEM,
     "clause": CLAUSE,
     "sentence": SENTENCE,
     "report": REPORT,
@@ -55,8 +56,8 @@ def plain(marked: Sequence[str]) -> tuple[str, ...]:
 def segment(marked: Sequence[str], kind: str, window: int = 8) -> list[tuple[str, ...]]:
     """The segments of marked words, in order, none of them empty.
 
-    kind: 'sentence', 'clause' or 'phrase', which begins at each mark of its own and of the kinds before it, 'report', the whole,
-    or 'window': ``window`` words each, whatever the marks. Words without marks are one segment (or windows).
+    kind: 'sentence', 'clause', 'item' or 'phrase', which begins at each mark of its own and of the kinds before it, 'report', the
+    whole, or 'window': ``window`` words each, whatever the marks. Words without marks are one segment (or windows).
     """
     if kind == "window":
         words = plain(marked)

@@ -315,7 +315,7 @@ def test_the_trainer_takes_a_stream(tiny_config, tiny_data, tmp_path):
         train_dataset=pairs,
         data_collator=collate,
         config=config,
-        pretrained_images=False,
+        pretrained=(),
     )
     trainer.train()
     steps = len(pairs) // config.training.batch_size

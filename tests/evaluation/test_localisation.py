@@ -11,6 +11,7 @@ from prdlib.evaluation.localisation import (
     inside_box,
     localisation_maps,
     localisation_table,
+    localisation_values,
     mean_iou,
     phrase_maps,
 )
@@ -69,16 +70,25 @@ def test_a_perfect_map_and_a_constant_one():
 
 def test_the_gain_is_over_the_best_control_of_each_resample():
     right = inside_box(ITEMS, 8).astype(float)
-    table = localisation_table({"image": right, "mean image": right, "untrained": 1 - right}, ITEMS, 100).set_index(
-        ["metric", "input"]
-    )
+    values = localisation_values({"image": right, "mean image": right, "untrained": 1 - right}, ITEMS)
+    table = localisation_table([values], ITEMS, 100).set_index(["metric", "input"])
     assert table.loc[("pointing", "image"), "value"] == 1
     gain = table.loc[("pointing", "gain over best control")]
     assert (gain["value"], gain["ci_low"], gain["ci_high"]) == (0, 0, 0)
     assert table.loc[("pointing", "image"), "chance"] == pytest.approx(
         np.mean([(b[2] - b[0]) * (b[3] - b[1]) for b in BOXES])
     )
-    assert localisation_table({}, []).empty
+    assert localisation_table([localisation_values({}, [])], []).empty
+
+
+def test_seeds_are_a_second_level_of_the_interval():
+    right = inside_box(ITEMS, 8).astype(float)
+    good, bad = (localisation_values({"image": image, "mean image": 1 - right}, ITEMS) for image in (right, 1 - right))
+    one, two = (localisation_table(trainings, ITEMS, 200) for trainings in ([good], [good, bad]))
+    for table, value, seeds, width in ((one, 1, 1, 0), (two, 0.5, 2, 1)):
+        row = table.set_index(["metric", "input"]).loc[("pointing", "image")]
+        assert (row["value"], row["seeds"]) == (value, seeds)
+        assert row["ci_high"] - row["ci_low"] >= width
 
 
 @pytest.mark.parametrize("method", ["clip", "grounded"])

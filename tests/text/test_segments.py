@@ -17,7 +17,7 @@ from prdlib.text import (
     segment,
     tag,
 )
-from prdlib.text.segments import MARKS, carry_breaks
+from prdlib.text.segments import MARKS, SENTENCE, carry_breaks
 
 REPORT = "There is a small left effusion with mild atelectasis. No pneumothorax or edema. The heart is large; lungs are clear."
 WORDS = st.lists(st.sampled_from(["left", "right", "effusion", "nodule", "3.5", "no"]), min_size=1, max_size=20)
@@ -61,7 +61,10 @@ VOCABULARY += ["x-ray", "and/or", "T-", "(", ")", ",", ";", ":", ".", "-", "/"]
 @st.composite
 def words_and_breaks(draw):
     words = draw(WORDS)
-    return tuple(words), (3, *draw(st.lists(st.integers(0, 3), min_size=len(words) - 1, max_size=len(words) - 1)))
+    return tuple(words), (
+        SENTENCE,
+        *draw(st.lists(st.integers(0, SENTENCE), min_size=len(words) - 1, max_size=len(words) - 1)),
+    )
 
 
 @given(words_and_breaks())
@@ -70,7 +73,7 @@ def test_marks_keep_the_words_and_are_lost_in_normalising(given_report):
     marked = mark(words, breaks)
     assert plain(marked) == words
     assert normalise(" ".join(marked)).split() == list(words)
-    for kind in ("sentence", "clause", "phrase", "window"):
+    for kind in ("sentence", "clause", "item", "phrase", "window"):
         parts = segment(marked, kind, 3)
         assert tuple(word for part in parts for word in part) == words
         assert all(parts)
@@ -79,9 +82,9 @@ def test_marks_keep_the_words_and_are_lost_in_normalising(given_report):
 @given(words_and_breaks())
 def test_finer_kinds_divide_coarser_ones(given_report):
     marked = mark(*given_report)
-    counts = [len(segment(marked, kind)) for kind in ("sentence", "clause", "phrase")]
+    counts = [len(segment(marked, kind)) for kind in ("sentence", "clause", "item", "phrase")]
     assert counts == sorted(counts)
-    assert counts[0] == 1 + sum(level == 3 for level in given_report[1][1:])
+    assert counts[0] == 1 + sum(level == SENTENCE for level in given_report[1][1:])
 
 
 def test_words_without_marks_are_one_segment_or_windows():
@@ -131,8 +134,8 @@ def test_every_copy_has_a_break_for_each_of_its_words(name):
         assert copy.breaks == report.breaks
 
 
-def clauses(text: str, kind: str = "clause", **options) -> list[str]:
-    [report] = find_breaks(tag([text]), **options)
+def clauses(text: str, kind: str = "clause") -> list[str]:
+    [report] = find_breaks(tag([text]))
     return [" ".join(words) for words in segment(report.marked, kind)]
 
 
@@ -205,8 +208,15 @@ def test_where_clauses_begin(text, expected):
 
 def test_lists_of_what_is_denied_are_split_on_demand():
     text = "No pleural effusion, pneumothorax, or focal consolidation."
-    assert clauses(text, split_denied=True) == ["no pleural effusion", "pneumothorax", "or focal consolidation"]
-    assert clauses(text, "phrase") == ["no pleural effusion", "pneumothorax", "or focal consolidation"]
+    assert clauses(text) == ["no pleural effusion pneumothorax or focal consolidation"]
+    assert (
+        clauses(text, "item")
+        == clauses(text, "phrase")
+        == ["no pleural effusion", "pneumothorax", "or focal consolidation"]
+    )
+
+    shared = "Stable heart size and mediastinal contours."
+    assert clauses(shared, "item") == clauses(shared)  # what is not denied stays together
 
 
 @given(st.lists(st.sampled_from(VOCABULARY), max_size=14))
@@ -214,18 +224,18 @@ def test_lists_of_what_is_denied_are_split_on_demand():
 def test_any_text_has_a_break_for_each_word(pieces):
     [report] = find_breaks(tag([" ".join(pieces)]))
     assert len(report.breaks) == len(report.words)
-    assert report.breaks[:1] in ((), (3,))
-    assert set(report.breaks) <= {0, 1, 2, 3}
+    assert report.breaks[:1] in ((), (SENTENCE,))
+    assert set(report.breaks) <= {0, *MARKS}
 
 
 def test_breaks_end_at_the_word_limit():
     [report] = find_breaks(tag([REPORT], word_limit=9))
     assert len(report.breaks) == len(report.words) == 9
-    assert report.breaks[0] == 3
+    assert report.breaks[0] == SENTENCE
 
 
 def test_an_empty_report_has_no_breaks():
-    assert [r.breaks for r in find_breaks(tag(["", "No effusion."]))] == [(), (3, 0)]
+    assert [r.breaks for r in find_breaks(tag(["", "No effusion."]))] == [(), (SENTENCE, 0)]
 
 
 def test_marks_are_no_words():
