@@ -62,7 +62,7 @@ def parser() -> argparse.ArgumentParser:
     frozen.add_argument("--seed", type=int, default=0)
     frozen.add_argument("--export", default="", help="also write every image and text with its key into this folder")
     benchmark.add_argument(
-        "--only", default="", help="parts, by comma: local, text, step, data, memory, scaling, compile"
+        "--only", default="", help="parts, by comma: local, text, segments, step, data, memory, scaling, compile"
     )
     benchmark.add_argument("--repeats", type=int, default=5, help="turns of each version")
     benchmark.add_argument("--output", default="", help="folder for tables (CSV, JSON) and figures")
@@ -242,7 +242,7 @@ def _benchmark(options: argparse.Namespace) -> int:
         print(
             f"\nseconds of the parts of a step\n{report.breakdown.drop(columns='turn').median().round(4).to_string()}"
         )
-    for name in ("text pass", "idle share of an epoch"):
+    for name in ("text pass", "segments", "idle share of an epoch"):
         if name in report.facts:
             print(f"\n{name}\n{pd.Series(report.facts[name]).round(4).to_string()}")
     operations = report.facts.get("operations of a pair, ResNet-50, BERT-base, 224 px")

@@ -20,6 +20,7 @@ from prdlib.benchmark.data import data_rates, idle_share
 from prdlib.benchmark.figures import ratios, scaling_curves, step_breakdown
 from prdlib.benchmark.local import local_loss, local_memory
 from prdlib.benchmark.scaling import scaling_of_local_loss, scaling_of_step
+from prdlib.benchmark.segments import segment_pass
 from prdlib.benchmark.setup import threads
 from prdlib.benchmark.step import compiled_step, large_step, small_step, step_times
 from prdlib.benchmark.texts import text_pass
@@ -27,7 +28,7 @@ from prdlib.config import RunConfig
 from prdlib.plots import save_figure
 from prdlib.repro import git_state, versions, write_atomic, write_json
 
-PARTS = ("local", "text", "step", "data", "memory", "scaling", "compile")
+PARTS = ("local", "text", "segments", "step", "data", "memory", "scaling", "compile")
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,9 @@ def _measured(
         if "text" in parts:
             table, facts["text pass"] = text_pass(config, data, repeats)
             yield "text pass", table
+        if "segments" in parts:
+            table, facts["segments"] = segment_pass(config, data, repeats)
+            yield "segments", table
         if "step" in parts:
             step = small_step(config, data)
             yield "step", step_times(f"profile {config.profile}, B {len(step.batch['valid'])}", step, 2 * repeats)

@@ -14,6 +14,7 @@ from torch import Tensor
 from prdlib.config import RunConfig
 from prdlib.data.batches import PairDataset
 from prdlib.models import PRDModel, build_model
+from prdlib.repro import fast_precision
 
 BF16 = torch.bfloat16
 
@@ -57,4 +58,5 @@ def moved(batch: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def autocast() -> torch.autocast:
-    return torch.autocast(device().type, BF16)
+    """As in a training of this machine: bf16 where it computes in it."""
+    return torch.autocast(device().type, BF16, enabled=fast_precision() == "bf16")

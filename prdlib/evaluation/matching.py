@@ -76,7 +76,7 @@ def word_states(model: PRDModel, reports: Sequence[Marked]) -> tuple[Tensor, Ten
     """(states [N, W, H] of the words of N reports before any projection, word_mask [N, W]); pieces of a word are summed."""
     distinct = sorted(set(reports))
     tokens = model.tokenise(distinct)
-    _, states = model.text_features(tokens, words=True)
+    _, states = model.sequence_features(tokens, words=True)
     word_ids = tokens["word_ids"]
     if model.config.segments != "none":
         states, word_ids = words_of_reports(states, word_ids, tokens["segment_index"])

@@ -213,18 +213,18 @@ class PRDModel(PreTrainedModel):
         A report's state is the mean of the last layer over its pieces, or the first token's: ``config.text_pooling``. With
         segments that is a segment's state, the report's is the class token's after ``report_block``, and the second [U, L, H].
         """
-        pooled, states = self._sequence_features(tokens, words)
+        pooled, states = self.sequence_features(tokens, words)
         if self.config.segments != "none":
             if "segment_index" not in tokens:
                 raise ValueError("This model reads segments: give tokens with segment_index, as tokenise makes them.")
-            pooled = self._report_states(pooled, tokens["segment_index"])
+            pooled = self.report_states(pooled, tokens["segment_index"])
         return pooled, states
 
-    def _report_states(self, segments: Tensor, segment_index: Tensor) -> Tensor:
+    def report_states(self, segments: Tensor, segment_index: Tensor) -> Tensor:
         """Segment states [U, H] and the segments of each text [T, S] -> [T, H]."""
         return self.report_block(segments[segment_index.clamp(min=0)], segment_index >= 0)
 
-    def _sequence_features(self, tokens: Mapping[str, Tensor], words: bool) -> tuple[Tensor, Tensor | None]:
+    def sequence_features(self, tokens: Mapping[str, Tensor], words: bool) -> tuple[Tensor, Tensor | None]:
         """The same for what the text encoder sees at once: whole reports, or segments."""
         attended = tokens["attention_mask"]
         if (
@@ -261,7 +261,7 @@ class PRDModel(PreTrainedModel):
     def encode_words(self, reports: Sequence[str | Sequence[str]] | Mapping[str, Tensor]) -> tuple[Tensor, Tensor]:
         """(word_embeds [N, W, D_l], L2-normalised; word_mask [N, W] bool). Pieces of a word are summed."""
         tokens = reports if isinstance(reports, Mapping) else self.tokenise(reports)
-        _, states = self._sequence_features(tokens, words=True)
+        _, states = self.sequence_features(tokens, words=True)
         word_ids = tokens["word_ids"]
         if self.config.segments != "none":
             states, word_ids = words_of_reports(states, word_ids, tokens["segment_index"])
@@ -274,7 +274,7 @@ class PRDModel(PreTrainedModel):
         """
         self._needs_segment_head()
         tokens = reports if isinstance(reports, Mapping) else self.tokenise(reports)
-        states, _ = self._sequence_features(tokens, words=False)
+        states, _ = self.sequence_features(tokens, words=False)
         index = tokens["segment_index"]
         return self.segment_head.segments(states)[index.clamp(min=0)], index >= 0
 
@@ -339,7 +339,7 @@ class PRDModel(PreTrainedModel):
         for rows in buckets(layout["lengths"], **size):
             length = layout["lengths"][rows.stop - 1]
             tokens = {"input_ids": input_ids[rows, :length], "attention_mask": attention_mask[rows, :length]}
-            state, hidden = self._sequence_features(tokens, words=local)
+            state, hidden = self.sequence_features(tokens, words=local)
             pooled.append(state)
             kept = [sequence - rows.start for sequence in place if rows.start <= sequence < rows.stop]
             if local and kept:
@@ -350,7 +350,7 @@ class PRDModel(PreTrainedModel):
                     merged.append(nn.functional.pad(hidden[kept], (0, 0, 0, input_ids.shape[1] - length)))
                     kept_ids.append(word_ids[rows][kept])
         states = torch.cat(pooled)
-        reports = states if segment_index is None else self._report_states(states, segment_index)
+        reports = states if segment_index is None else self.report_states(states, segment_index)
         text_embeds = normalize(self.text_projection(reports).float(), dim=-1)
         scale, discrimination_scale = self.scales()
         output = PRDOutput(
