@@ -52,13 +52,20 @@ REFERENCE := papermill_runs/reference/$(or $(NAME),$(PROFILE))
 KEPT_TABLES := summary 03_scores 03_differences 04_pointing 04_localisation 05_overview 05_prevalence 05_summary 05_zero_shot 05_linear_probe \
   05_image_gain 05_gain_families 05_gain_differences 05_paraphrases 05_twins
 KEPT_FIGURES := 03_curves 03_methods 04_pointing 04_localisation 05_zero_shot 05_linear_probe 05_retrieval 05_structure 05_image_gain 05_dumbbells
+# GRID=grounded keeps the rows of an ablation (run --grid) instead.
+ifdef GRID
+REFERENCE := papermill_runs/reference/ablation
+KEPT_TABLES := 03_runs 03_rows
+KEPT_FIGURES := 03_forest 03_cost
+endif
+RUN_NAME := $(or $(GRID),$(PROFILE))
 reference: $(STAMP)
-	@case "$$(readlink papermill_runs/latest)" in $(PROFILE)-*) ;; \
-	  *) echo "papermill_runs/latest is no $(PROFILE) run: 'make run PROFILE=$(PROFILE)' first"; exit 1;; esac
+	@case "$$(readlink papermill_runs/latest)" in $(RUN_NAME)-*) ;; \
+	  *) echo "papermill_runs/latest is no $(RUN_NAME) run: run it first"; exit 1;; esac
 	rm -rf $(REFERENCE) && mkdir -p $(REFERENCE)
 	cd papermill_runs/latest && cp $(KEPT_TABLES:%=metrics/%.csv) $(KEPT_FIGURES:%=figures/%.png) $(KEPT_FIGURES:%=figures/%.json) \
 	  $(CURDIR)/$(REFERENCE)/
-	for task in structure auroc; do if [ -d papermill_runs/latest/$$task ]; then mkdir $(REFERENCE)/$$task && \
+	for task in structure auroc localisation matching; do if [ -d papermill_runs/latest/$$task ]; then mkdir $(REFERENCE)/$$task && \
 	  find papermill_runs/latest/$$task -maxdepth 1 -type f ! -name '*.pdf' -exec cp {} $(REFERENCE)/$$task/ \; ; fi; done
 	$(PY) tests/test_readme.py
 

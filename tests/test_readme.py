@@ -25,6 +25,10 @@ SPEED = (
     "<!-- speed: generated from papermill_runs/reference/benchmark by tests/test_readme.py -->",
     "<!-- end of speed -->",
 )
+ABLATION = (
+    "<!-- ablation: generated from papermill_runs/reference/ablation by tests/test_readme.py -->",
+    "<!-- end of ablation -->",
+)
 REFERENCE = ROOT / "papermill_runs" / "reference"
 TITLES = {"grounded": "Grounded PRD and its ingredients, profile cpu"}
 GAINS = (
@@ -161,6 +165,34 @@ def speed_tables() -> str:
     return "\n".join(rows)
 
 
+def ablation_rows() -> str:
+    """A line for each row of the grid that was trained: retrieval, its difference to the baseline, twins, minutes."""
+    table = pd.read_csv(REFERENCE / "ablation" / "03_rows.csv")
+    first, inside = "R@1 image to report", "exchange inside a sentence"
+    across = [f"exchange across sentences: {name}" for name in ("side", "zone", "grade")]
+    asked = {metric: table[table["metric"] == metric].set_index("method") for metric in (first, *across, inside)}
+    n = {metric: int(part["n"].iloc[0]) for metric, part in asked.items()}
+    baseline = table["minus"].dropna().iloc[0]
+    head = [
+        f"R@1 (n = {n[first]})",
+        f"minus {baseline}",
+        *(f"{m.split()[-1]} ({n[m]})" for m in across),
+        f"inside ({n[inside]})",
+    ]
+    rows = ["| row | seeds | " + " | ".join(head) + " | minutes |", "|---" * (3 + len(head)) + "|"]
+    for name, row in asked[first].iterrows():
+        cells = [f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]", ""]
+        if pd.notna(row["difference"]):
+            sure = "**" if row["p_holm"] < 0.05 else ""
+            low, high = row["difference_low"], row["difference_high"]
+            cells[1] = f"{sure}{row['difference']:+.3f}{sure} [{low:+.3f}, {high:+.3f}]"
+        cells += [f"{asked[metric].loc[name, 'value']:.2f}" for metric in across]
+        own = asked[inside].loc[name]
+        cells.append(f"{own['value']:.2f} [{own['ci_low']:.2f}, {own['ci_high']:.2f}]")
+        rows.append(f"| {name} | {int(row['seeds'])} | " + " | ".join(cells) + f" | {row['seconds'] / 60:.1f} |")
+    return "\n".join(rows)
+
+
 def settings_table() -> str:
     rows = ["| setting | default | values | meaning |", "|---|---|---|---|"]
     for row in reference(RunConfig):
@@ -180,6 +212,10 @@ def test_settings_table_is_the_dataclasses():
 
 def test_results_are_those_of_the_reference_runs():
     assert between(RESULTS) == results_tables()
+
+
+def test_the_ablation_is_the_stored_one():
+    assert between(ABLATION) == ablation_rows()
 
 
 def test_speed_is_that_of_the_stored_benchmark():
@@ -241,6 +277,7 @@ def test_profiles_that_own_data_name_exist():
 
 if __name__ == "__main__":
     text = (ROOT / "README.md").read_text()
-    for (start, end), table in ((MARKS, settings_table()), (RESULTS, results_tables()), (SPEED, speed_tables())):
+    tables = {MARKS: settings_table(), RESULTS: results_tables(), SPEED: speed_tables(), ABLATION: ablation_rows()}
+    for (start, end), table in tables.items():
         text = text.replace(text[text.index(start) : text.index(end)], f"{start}\n{table}\n")
     (ROOT / "README.md").write_text(text)

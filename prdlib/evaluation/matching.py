@@ -92,10 +92,10 @@ def fit_matching(
     data: EvaluationData,
     seed: int = 0,
     negatives: Sequence[str] = NEGATIVES,
-    epochs: int = 10,
+    epochs: int = 6,
     batch_size: int = 64,
     learning_rate: float = 1e-3,
-    layers: int = 2,
+    layers: int = 1,
     width: int = 128,
     report: Callable[[str], None] | None = None,
 ) -> MatchingProbe:
@@ -132,10 +132,9 @@ def fit_matching(
             for step in range(steps):
                 chosen = order[step * batch_size : (step + 1) * batch_size]
                 pairs = _pairs(data, chosen, images @ reports[chosen].T, negatives, seed, epoch)
-                shown = torch.stack([regions[int(mirrored)][row] for row, mirrored, _, _ in pairs]).to(model.device)
-                words, mask = word_states(model, [text for _, _, text, _ in pairs])
+                pairs.sort(key=lambda pair: len(pair[2]))  # short reports are not padded to the longest
+                logits = torch.cat([_logits(model, head, regions, pairs[i : i + 96]) for i in range(0, len(pairs), 96)])
                 truth = torch.tensor([float(match) for *_, match in pairs], device=model.device)
-                logits = head(words.clone(), mask.clone(), shown)
                 # pairs and negatives count alike, however many negatives there are
                 weight = torch.where(truth > 0, 0.5 / truth.sum(), 0.5 / (1 - truth).sum())
                 loss = (binary_cross_entropy_with_logits(logits, truth, reduction="none") * weight).sum()
@@ -153,6 +152,14 @@ def fit_matching(
             if report:
                 report(" ".join(f"{name} {value:.3g}" for name, value in rows[-1].items()))
     return MatchingProbe(model, head.eval(), pd.DataFrame(rows))
+
+
+def _logits(
+    model: PRDModel, head: MatchingHead, regions: Sequence[Tensor], pairs: Sequence[tuple[int, bool, Marked, bool]]
+) -> Tensor:
+    shown = torch.stack([regions[int(mirrored)][row] for row, mirrored, _, _ in pairs]).to(model.device)
+    words, mask = word_states(model, [text for _, _, text, _ in pairs])
+    return head(words.clone(), mask.clone(), shown)  # what inference mode made takes part in no gradient
 
 
 def _pairs(

@@ -23,7 +23,7 @@ class MatchingHead(nn.Module):
         self.position = nn.Parameter(torch.randn(regions, width) * 0.02)
         self.class_token = nn.Parameter(torch.randn(width) * 0.02)
         layer = nn.TransformerDecoderLayer(
-            width, width // 32, 4 * width, 0.1, nn.functional.gelu, batch_first=True, norm_first=True
+            width, width // 32, 2 * width, 0.1, nn.functional.gelu, batch_first=True, norm_first=True
         )
         self.layers = nn.TransformerDecoder(layer, layers, norm=nn.LayerNorm(width))
         self.answer = nn.Linear(width, 1)
