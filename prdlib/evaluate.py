@@ -66,7 +66,7 @@ def localisation(models: Mapping[tuple[str, int], PRDModel], run: Run) -> Tables
 def matching(models: Mapping[tuple[str, int], PRDModel], run: Run) -> Tables:
     """A fusion head on the frozen encoders of every training, beside the inner product of the same encoders.
 
-    matching_history: how it learnt; matching_pairs: share of test studies whose own report scores above another's;
+    matching_history: how it learnt; matching_pairs: share of test studies whose own report scores above another's, by either;
     matching_twins: exchange accuracy across and inside segments (of a model that reads whole reports: sentences);
     matching_directions: each way apart, and the blind lean. The head's seed is the training's.
 
@@ -94,9 +94,10 @@ def matching(models: Mapping[tuple[str, int], PRDModel], run: Run) -> Tables:
             outcomes.append(found.assign(method=name, seed=seed, scores=scores))
     told = []
     for name, part in pd.concat(pairs).groupby("method", sort=False):
-        value, low, high = mean_interval(part["own report"].to_numpy(), part["study_id"].to_numpy())
-        told.append({"method": name, "value": value, "ci_low": low, "ci_high": high, "n": part["study_id"].nunique(),
-                     "seeds": part["seed"].nunique(), "chance": 0.5})  # fmt: skip
+        for scores in ("inner product", "fusion head"):
+            value, low, high = mean_interval(part[scores].to_numpy(), part["study_id"].to_numpy())
+            told.append({"method": name, "scores": scores, "value": value, "ci_low": low, "ci_high": high,
+                         "n": part["study_id"].nunique(), "seeds": part["seed"].nunique(), "chance": 0.5})  # fmt: skip
     binding, directions = [], []
     for (name, scores), part in pd.concat(outcomes, ignore_index=True).groupby(["method", "scores"], sort=False):
         kind = next(model for (n, _), model in models.items() if n == name).config.segments

@@ -27,7 +27,7 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation.embeddings import embed_images, embed_reports
-from prdlib.evaluation.scores import snap_ties
+from prdlib.evaluation.scores import pair_scores, snap_ties
 from prdlib.evaluation.twins import Twins, outcomes_of_scores
 from prdlib.models import PRDModel
 from prdlib.models.matching_head import MatchingHead
@@ -53,7 +53,7 @@ class MatchingProbe:
     @torch.inference_mode()
     def scores(self, regions: Tensor, reports: Sequence[Marked], batch_size: int = 256) -> Tensor:
         """Logits [N] of N pairs: regions [N, R, C] of :func:`region_features`, reports as (marked) words."""
-        parts = []
+        parts = [torch.zeros(0)]
         for i in range(0, len(reports), batch_size):
             words, mask = word_states(self.model, reports[i : i + batch_size])
             parts.append(self.head(words, mask, regions[i : i + batch_size].to(words.device)).cpu())
@@ -208,16 +208,20 @@ def _edited(report: TaggedReport, negatives: Sequence[str], seed: int, epoch: in
 
 def matching_accuracy(probe: MatchingProbe, data: EvaluationData, seed: int = 0) -> pd.DataFrame:
     """Does the head know pairs of studies that it has not seen? One row per study with another report to choose from: study_id,
-    'own report' (1 when it scores above that of a random other study for the study's image; chance 1/2)."""
+    'fusion head' and 'inner product': 1 when the study's own report scores above that of a random other study, for its image;
+    chance 1/2."""
     regions = region_features(probe.model, data.images)
     rng = generator(seed, "matching accuracy")
     other = np.array([_another(data.groups, row, rng) for row in range(len(data.groups))])
     rows = np.flatnonzero(other >= 0)
     own = probe.scores(regions[rows], [data.marked[row] for row in rows])
     wrong = probe.scores(regions[rows], [data.marked[row] for row in other[rows]])
+    images, reports = embed_images(probe.model, data.images), embed_reports(probe.model, data.marked)
+    by_product = pair_scores(images[rows], torch.stack([reports[rows], reports[other[rows]]], dim=1))
     return pd.DataFrame(
-        {"study_id": [data.study_ids[row] for row in rows], "own report": (own > wrong).numpy().astype(float)}
-    )
+        {"study_id": [data.study_ids[row] for row in rows], "fusion head": (own > wrong).numpy().astype(float),
+         "inner product": (by_product[:, 0] > by_product[:, 1]).numpy().astype(float)}
+    )  # fmt: skip
 
 
 def _another(groups: np.ndarray, row: int, rng: np.random.Generator) -> int:
