@@ -256,7 +256,7 @@ def _benchmark(options: argparse.Namespace) -> int:
 
 def _own_task(options: argparse.Namespace, models: dict, run: Run) -> int:
     """A task for our own checkpoints: other models have other images, prompts, features and regions."""
-    from prdlib.evaluate import OWN_TASKS, own_models
+    from prdlib.own_tasks import OWN_TASKS, own_models
 
     if options.benchmark:
         raise ConfigError("--benchmark belongs to the task structure: leave it out.")

@@ -111,7 +111,8 @@ class ModelConfig:
     projection_dim: int = setting(128, "D, the global image-report space", low=2)
     local_dim: int = setting(128, "D_l, the region-word space", low=2)
     dropout: float = setting(0.1, "dropout of small_bert", low=0.0, high=0.9)
-    segments: str = setting("auto", "what of a report is encoded by itself; item: clauses, and each of what is denied in a list; "
+    segments: str = setting("auto", "what of a report is encoded by itself; item: clauses, and each of what is denied in a "
+                            "list, which but for one lose their 'no'; "
                             "auto: clause for methods with a structured report encoder; always none for the paper's",
                             choices=("auto", "none", "report", "sentence", "clause", "item", "phrase", "window"))  # fmt: skip
     segment_window: int = setting(8, "words of a segment where model.segments is window", low=1)

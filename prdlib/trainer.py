@@ -47,9 +47,8 @@ class PRDTrainer(Trainer):
         super().__init__(**kwargs)
         o = config.objective
         self.settings, self.pretrained = config, tuple(f"{part}_encoder." for part in pretrained)
-        if config.training.encoder_learning_rate_factor == 0:  # no gradients: half the time of a step, and more
-            for name, parameter in self.model.named_parameters():
-                parameter.requires_grad_(not name.startswith(self.pretrained))
+        if config.training.encoder_learning_rate_factor == 0:
+            self.model.freeze(*pretrained)
         self.objective = Objective(
             o.discrimination_weight,
             o.local_weight,

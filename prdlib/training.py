@@ -66,14 +66,25 @@ def fit(
     its last epoch, one with others is started afresh. data_hash: of the prepared data (prepared.json); without it their rows
     are hashed, so that other data are never taken for these. report: told one line per epoch (None: silent).
     An epoch is whole batches: up to batch_size - 1 studies, others in each epoch, are left out of it.
-    Raises ConfigError for a negative seed, DataError when ``data`` were prepared with another image side or word limit than
-    ``config`` says or the training split has fewer than two studies, WeightsError when published weights are missing,
-    NonFiniteLoss when the loss leaves the reals. With training.processes > 1 the training runs in processes of its own: they
-    print instead of calling ``report``, and what they raise arrives as a ProcessError with the same words.
+    Raises ConfigError for a negative seed and for frozen encoders without weights, DataError when ``data`` were prepared with
+    another image side or word limit than ``config`` says or the training split has fewer than two studies, WeightsError when
+    published weights are missing, NonFiniteLoss when the loss leaves the reals. With training.processes > 1 the training runs in
+    processes of its own: they print instead of calling ``report``, and what they raise arrives as a ProcessError with the same
+    words.
     """
     config = config.for_method(method)
     if seed < 0:
         raise ConfigError(f"The seed of a training is {seed}: it must be 0 or more.")
+    model = config.model
+    if (
+        not config.training.encoder_learning_rate_factor
+        and not model.image_weights
+        and model.text_encoder == "small_bert"
+    ):
+        raise ConfigError(
+            "Setting training.encoder_learning_rate_factor is 0, which freezes encoders with published weights, and there are "
+            "none: set model.image_weights or model.text_encoder, or leave the factor at 1."
+        )
     _refuse_other_preparation(config, data)
     _join_processes()
     number = processes() if processes() > 1 else config.training.processes

@@ -1,6 +1,6 @@
 """README: the settings table is the dataclasses', the results are the reference runs', links and commands exist.
 
-``python tests/test_readme.py`` rewrites both tables.
+``python tests/test_readme.py`` rewrites all of them.
 """
 
 import json

@@ -14,7 +14,7 @@ from prdlib import training
 from prdlib.config import METHODS, ConfigError
 from prdlib.data import DataError
 from prdlib.epoch_log import CHECKPOINT_MARK, EpochLog
-from prdlib.models import PRDModel
+from prdlib.models import PRDModel, build_model
 from prdlib.models.text_encoder import small_bert_config
 from prdlib.text import train_wordpiece
 from prdlib.trainer import NonFiniteLoss, PRDTrainer
@@ -228,8 +228,24 @@ def test_published_text_weights_learn_at_their_own_rate(tiny_config, tiny_data, 
     model = fit(config, "grounded", 0, tiny_data, tmp_path / "run", "d", report=None).model
     layer = "encoder.layer.0.output.dense.weight"
     moved = (model.text_encoder.state_dict()[layer] - before[layer]).abs().max()
-    rate = tiny_config.training.learning_rate
-    assert moved <= 12 * factor * rate  # six steps of AdamW at most
-    assert moved >= factor * rate / 2
-    frozen = {name for name, p in model.named_parameters() if not p.requires_grad}
-    assert {name.split(".")[0] for name in frozen} == ({"text_encoder"} if factor == 0 else set())
+    rate, steps = factor * tiny_config.training.learning_rate, 48 // 8
+    assert rate / 2 <= moved <= 2 * rate * steps or moved == rate == 0
+    frozen = {name.split(".")[0] for name, parameter in model.named_parameters() if not parameter.requires_grad}
+    assert frozen == ({"text_encoder"} if factor == 0 else set())
+
+
+def test_a_frozen_encoder_keeps_weights_and_statistics_and_has_no_dropout(tiny_config, tiny_data, tmp_path):
+    config = replace(tiny_config, model=replace(tiny_config.model, dropout=0.5))
+    model = build_model(config, 0, ["small left effusion"])[0]
+    model.freeze("image", "text")
+    before = weights(model.image_encoder)
+    pixels, tokens = torch.rand(4, 1, 32, 32), model.tokenise(["small left effusion"])
+    model.train()
+    torch.testing.assert_close(model.encode_reports(tokens), model.encode_reports(tokens))
+    model.encode_images(pixels).sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in weights(model.image_encoder).items())
+    assert model.image_projection.weight.grad is not None
+    assert model.training
+    with pytest.raises(ConfigError, match="freezes encoders with published weights, and there are none"):
+        fit(replace(config, training=replace(config.training, encoder_learning_rate_factor=0.0)), "clip", 0, tiny_data,
+            tmp_path, "d", report=None)  # fmt: skip

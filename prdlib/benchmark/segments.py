@@ -1,5 +1,5 @@
-"""Reports read in segments: each distinct segment of a batch encoded once, beside every segment of every text, beside whole
-reports."""
+"""Reports read in segments: each distinct segment of a batch encoded once, beside every segment of every distinct report, beside
+whole reports (distinct ones)."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def segment_pass(config: RunConfig, data: DatasetDict, repeats: int) -> tuple[pd
     facts = {
         "distinct segments / segments": sum(len(b["input_ids"]) for b in once)
         / sum(len(b["input_ids"]) for b in every),
-        "segments a report": sum(len(b["input_ids"]) for b in every) / sum(len(part) for part in items),
+        "segments a report": sum(len(b["input_ids"]) for b in every) / sum(len(b["segment_index"]) for b in every),
         "largest difference of an embedding": difference.max().item(),
     }
     case = f"{config.data.name}, B {len(items[0])}, limit {config.data.word_limit} words"
@@ -70,7 +70,7 @@ def segment_pass(config: RunConfig, data: DatasetDict, repeats: int) -> tuple[pd
 
 
 def repeated(batch: Mapping[str, Any]) -> dict[str, Any]:
-    """The batch as if no segment were equal to another: a row of its own for each segment of each text."""
+    """The batch as if no segment were equal to another: a row of its own for each segment of each distinct text."""
     index = batch["segment_index"]
     flat = index[index >= 0]
     order = torch.argsort(flat, stable=True)  # rows are sorted by length, so they stay so

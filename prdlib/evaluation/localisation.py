@@ -181,6 +181,7 @@ def localisation_table(
         values = np.stack([values[metric][names].to_numpy().T for values in trainings], axis=1)  # [inputs, seeds, P]
         means = values.mean(axis=(1, 2))
         drawn = redraw_seeds(((values @ weights.T) / weights.sum(axis=1)).swapaxes(1, 2), seed)  # [inputs, draws]
+        drawn = drawn if metric == "CNR" else drawn.clip(0, 1)  # shares, see resampled_means
         controls = [i for i, name in enumerate(names) if name != "image"]
         own = names.index("image")
         table = {name: (means[i], drawn[i]) for i, name in enumerate(names)}

@@ -43,8 +43,8 @@ Marked = tuple[str, ...]
 
 @dataclass(frozen=True)
 class MatchingProbe:
-    """model: with frozen weights; head: trained, in eval mode; history: epoch, loss, accuracy (share of pairs and negatives told
-    right; the share of negatives stands in ``negatives``)."""
+    """model: with frozen weights; head: trained, in eval mode; history: epoch, loss, 'pairs told' and 'negatives told',
+    the shares told right."""
 
     model: PRDModel
     head: MatchingHead
@@ -114,11 +114,15 @@ def fit_matching(
     regions = [region_features(model, data.images)]
     if mirror:
         regions.append(region_features(model, data.images[:, :, ::-1]))
-    images, reports = embed_images(model, data.images), embed_reports(model, data.marked)
+    images, reports, scale = (
+        embed_images(model, data.images),
+        embed_reports(model, data.marked),
+        float(model.scales()[0]),
+    )
     batch_size = min(batch_size, len(data.study_ids))
     steps = len(data.study_ids) // batch_size
     rows = []
-    with torch.random.fork_rng(devices=[]):
+    with torch.random.fork_rng(devices=[model.device] if model.device.type == "cuda" else []):
         torch.manual_seed(seed)
         width_of_words, (number, width_of_regions) = model.text_encoder.config.hidden_size, regions[0].shape[1:]
         head = MatchingHead(width_of_words, width_of_regions, number, width, layers).to(model.device)
@@ -131,7 +135,7 @@ def fit_matching(
             losses, right, wrong = [], [], []
             for step in range(steps):
                 chosen = order[step * batch_size : (step + 1) * batch_size]
-                pairs = _pairs(data, chosen, images @ reports[chosen].T, negatives, seed, epoch)
+                pairs = _pairs(data, chosen, scale * images @ reports[chosen].T, negatives, seed, epoch)
                 pairs.sort(key=lambda pair: len(pair[2]))  # short reports are not padded to the longest
                 logits = torch.cat([_logits(model, head, regions, pairs[i : i + 96]) for i in range(0, len(pairs), 96)])
                 truth = torch.tensor([float(match) for *_, match in pairs], device=model.device)
@@ -148,7 +152,7 @@ def fit_matching(
                 right.append(float(told[truth > 0].float().mean()))
                 wrong.append(float(told[truth == 0].float().mean()))
             rows.append({"epoch": epoch + 1, "loss": np.mean(losses), "pairs told": np.mean(right),
-                         "negatives told": np.mean(wrong)})  # fmt: skip
+                         "negatives told": np.nanmean(wrong) if not np.isnan(wrong).all() else np.nan})  # fmt: skip
             if report:
                 report(" ".join(f"{name} {value:.3g}" for name, value in rows[-1].items()))
     return MatchingProbe(model, head.eval(), pd.DataFrame(rows))
@@ -167,32 +171,30 @@ def _pairs(
 ) -> list[tuple[int, bool, Marked, bool]]:
     """(row of the image, whether it is mirrored, report, whether they belong together), pairs first.
 
-    chosen: rows of the batch; similarity: [all images, batch].
+    chosen: rows of the batch; similarity: logits [all images, batch].
     """
-    structured = data.marked
-    found = [(int(row), False, structured[row], True) for row in chosen]
+    marked = data.marked
+    found = [(int(row), False, marked[row], True) for row in chosen]
     if "mirrored" in negatives:
-        found += [(int(row), True, exchange_sides(structured[row]), True) for row in chosen]
+        found += [(int(row), True, exchange_sides(marked[row]), True) for row in chosen]
     for place, row in enumerate(chosen):
         row = int(row)
         for text in _edited(data.tagged[row], negatives, seed, epoch, data.study_ids[row]):
             found.append((row, False, text, False))
-        if "mirrored" in negatives and exchange_sides(structured[row]) != structured[row]:
-            found += [(row, False, exchange_sides(structured[row]), False), (row, True, structured[row], False)]
+        if "mirrored" in negatives and exchange_sides(marked[row]) != marked[row]:
+            found += [(row, False, exchange_sides(marked[row]), False), (row, True, marked[row], False)]
         if "in-batch" in negatives:
             rng = generator(seed, epoch, data.study_ids[row], "matching")
             other = data.groups[chosen] != data.groups[row]
             if other.any():
-                found.append((row, False, structured[chosen[_drawn(similarity[row], other, rng)]], False))
-                found.append(
-                    (int(chosen[_drawn(similarity[chosen, place], other, rng)]), False, structured[row], False)
-                )
+                found.append((row, False, marked[chosen[_drawn(similarity[row], other, rng)]], False))
+                found.append((int(chosen[_drawn(similarity[chosen, place], other, rng)]), False, marked[row], False))
     return found
 
 
 def _drawn(similarity: Tensor, allowed: np.ndarray, rng: np.random.Generator) -> int:
-    """One place of ``allowed``, by a softmax of inner products at the scale of InfoNCE."""
-    logits = np.where(allowed, 14.29 * similarity.double().numpy(), -np.inf)
+    """One place of ``allowed``, by a softmax of logits."""
+    logits = np.where(allowed, similarity.double().numpy(), -np.inf)
     weights = np.exp(logits - logits.max())
     return int(rng.choice(len(weights), p=weights / weights.sum()))
 

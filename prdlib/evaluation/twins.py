@@ -20,7 +20,7 @@ from prdlib.data import phantom
 from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.image_gain import FEWEST, embed_texts, image_vectors
 from prdlib.evaluation.scores import pair_scores
-from prdlib.evaluation.statistics import mean_interval, resampled_means
+from prdlib.evaluation.statistics import resampled_means
 from prdlib.text import TaggedReport, find_breaks, segment, tag
 from prdlib.text.segments import KINDS
 
@@ -140,25 +140,34 @@ def twin_table(outcomes: pd.DataFrame, resamples: int = 1000) -> pd.DataFrame:
         for name in ("all", *sorted(outcomes["exchanged"].unique())):
             part = outcomes if name == "all" else outcomes[outcomes["exchanged"] == name]
             wide = part.pivot(index="study_id", columns="seed", values=metric).dropna()
-            n, seeds = wide.shape
-            low = high = np.nan
-            if n >= FEWEST:
-                low, high = np.percentile(resampled_means(wide.to_numpy()[None], resamples)[0], [2.5, 97.5])
-            rows.append({"metric": metric, "exchanged": name, "value": wide.to_numpy().mean() if n else np.nan, "ci_low": low,
-                         "ci_high": high, "n": n, "seeds": seeds, "chance": chance})  # fmt: skip
+            rows.append({"metric": metric, "exchanged": name, **share(wide, resamples, chance)})
     return pd.DataFrame(rows)
+
+
+def share(wide: pd.DataFrame, resamples: int = 1000, chance: float = 0.5) -> dict[str, float]:
+    """value, ci_low, ci_high, n, seeds, chance of shares [studies, seeds]; fewer than FEWEST studies get no interval (NaN)."""
+    n, seeds = wide.shape
+    low = high = np.nan
+    if n >= FEWEST:
+        low, high = np.percentile(resampled_means(wide.to_numpy()[None], resamples)[0], [2.5, 97.5])
+    value = wide.to_numpy().mean() if n else np.nan
+    return {"value": value, "ci_low": low, "ci_high": high, "n": n, "seeds": seeds, "chance": chance}
 
 
 def direction_table(outcomes: pd.DataFrame, resamples: int = 1000) -> pd.DataFrame:
     """Both halves of exchange accuracy, and which way the model leans without sight: columns direction, value, ci_low, ci_high,
-    n, chance."""
-    rows = []
-    for name in (name for name in DIRECTIONS if name in outcomes):
-        value, low, high = mean_interval(outcomes[name].to_numpy(), outcomes["study_id"].to_numpy(), resamples)
-        rows.append(
-            {"direction": name, "value": value, "ci_low": low, "ci_high": high, "n": len(outcomes), "chance": 0.5}
-        )
-    return pd.DataFrame(rows)
+    n, seeds, chance."""
+    outcomes = outcomes if "seed" in outcomes else outcomes.assign(seed=0)
+    return pd.DataFrame(
+        [
+            {
+                "direction": name,
+                **share(outcomes.pivot(index="study_id", columns="seed", values=name).dropna(), resamples),
+            }
+            for name in DIRECTIONS
+            if name in outcomes
+        ]
+    )
 
 
 def binding_table(outcomes: pd.DataFrame, kind: str, resamples: int = 1000) -> pd.DataFrame:

@@ -111,10 +111,26 @@ class PRDModel(PreTrainedModel):
         if config.text_prior:
             self.text_prior = TextPrior(config.projection_dim)
         self.word_tokenizer: WordTokenizer | None = None
+        self._frozen: tuple[str, ...] = ()
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         """Every part initialises itself when it is built; only tensors that a checkpoint does not carry come here."""
+
+    def freeze(self, *encoders: str) -> None:
+        """Keep 'image' or 'text' encoders as they are, in train mode too: no gradient, no dropout, batch norm's statistics
+        neither used nor moved."""
+        self._frozen = encoders
+        for name in encoders:
+            getattr(self, f"{name}_encoder").requires_grad_(False)
+        self.train(self.training)
+
+    def train(self, mode: bool = True) -> PRDModel:
+        """As of every module; a frozen encoder stays in eval mode."""
+        super().train(mode)
+        for name in self._frozen:
+            getattr(self, f"{name}_encoder").eval()
+        return self
 
     # -- images ------------------------------------------------------------------------------------------------------
 

@@ -108,9 +108,11 @@ class Pair:
         return self.joined and not any(tag in VERBS for tag in between)
 
     def level(self, first: Part, stated: bool, alternative: bool) -> int:
-        """The break before the second part: CLAUSE when it needs no words of the segment before its place, ITEM when it needs no
-        more than its 'no', else PHRASE. first: of the list that the first part ends; stated: it shares its predicate;
-        alternative: the list goes on to an 'or'."""
+        """The break before the second part: CLAUSE when it needs no words of the segment before its place, ITEM when both are
+        denied together, whatever else they share, else PHRASE.
+
+        first: of the list that the first part ends; stated: it shares its predicate; alternative: the list goes on to an 'or'.
+        """
         words, one, two, place = self.report.words, self.one, self.two, self.place
         if place is None:
             return CLAUSE

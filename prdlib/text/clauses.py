@@ -11,8 +11,8 @@ of any collection. A segment is read by itself, so a break must not take from wo
     never parted   a verb and its subject ('opacity, which may be pneumonia', 'lungs are without edema'), and what explains
                    another ('opacity, consistent with pneumonia', 'a catheter with its tip in the vein')
 
-At an ITEM break what is denied together parts, so that only its first part has the 'no'; at a PHRASE break the other noun phrases
-of clauses kept together part as well.
+At an ITEM break what is denied together parts: only the part beside the denial keeps it, and what they shared is lost to
+the others. At a PHRASE break the other noun phrases of clauses kept together part as well.
 """
 
 from __future__ import annotations

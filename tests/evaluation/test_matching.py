@@ -8,6 +8,7 @@ import torch
 
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation import matching
+from prdlib.evaluation.embeddings import embed_images, embed_reports
 from prdlib.evaluation.matching import (
     NEGATIVES,
     MatchingProbe,
@@ -70,19 +71,18 @@ def test_the_head_learns_and_the_encoders_do_not(model, train):
 
 
 def test_no_negative_is_true(model, train):
-    reports = np.array([hash(plain(words)) for words in train.marked])
-    groups = np.arange(len(reports))
+    groups = np.arange(len(train.marked))
     groups[5] = groups[2]  # as if two studies said the same
     data = replace(train, groups=groups)
     chosen = np.array([2, 5, 7, 11])
     similarity = torch.zeros(len(groups), len(chosen))
     pairs = matching._pairs(data, chosen, similarity, NEGATIVES, 0, 0)
-    positives = {(row, mirrored, text) for row, mirrored, text, match in pairs if match}
+    positives = {(row, mirrored, plain(text)) for row, mirrored, text, match in pairs if match}
     assert len(positives) == 2 * len(chosen)
-    negatives = [(row, mirrored, text) for row, mirrored, text, match in pairs if not match]
+    negatives = [(row, mirrored, plain(text)) for row, mirrored, text, match in pairs if not match]
     assert negatives
     assert not positives & set(negatives)
-    twins = {train.marked[2], train.marked[5]}
+    twins = {plain(train.marked[2]), plain(train.marked[5])}
     assert not [row for row, mirrored, text in negatives if row in (2, 5) and not mirrored and text in twins]
     sided = [row for row in chosen if exchange_sides(train.marked[row]) != train.marked[row]]
     assert sum(mirrored for _, mirrored, _ in negatives) == len(sided)
@@ -95,9 +95,15 @@ def test_only_the_negatives_that_were_asked_for(model, train):
         copies = [plain(text) for row, _, text, match in pairs if not match]
         own = [plain(train.marked[row]) for row, _, _, match in pairs if not match]
         same_words = [sorted(a) == sorted(b) for a, b in zip(copies, own, strict=True)]
+        others = [plain(train.marked[i]) for i in chosen]
+        assert copies
         if name == "exchanged":
-            assert copies
             assert all(same_words)
+        if name == "in-batch":  # for each image a report of another study, and for each report an image of another
+            assert len(copies) == 2 * len(chosen)
+            assert all(copy in others and copy != mine for copy, mine in zip(copies, own, strict=True))
+        if name == "clinical":
+            assert not set(copies) & set(others)
         assert any(mirrored for _, mirrored, _, _ in pairs) == (name == "mirrored")
 
 
@@ -119,12 +125,14 @@ def test_twins_are_asked_of_the_logits(model, train):
     probe = MatchingProbe(model, Seer(), None)
     found = matching_twins(probe, twins, train.images[0])
     texts = [word_states(model, [tuple(twins.marked[words]) for words in pair]) for pair in twins.reports]
+    blind = region_features(model, train.images[:1]).sum()
     for i, (states, mask) in enumerate(texts):
         regions = region_features(model, twins.images[i]).sum(dim=(1, 2))
         scores = regions[:, None] * (states[..., 0] * mask).sum(dim=1)[None]
         assert found["study"][i] == float(scores[0, 0] > scores[0, 1])
         assert found["twin"][i] == float(scores[1, 1] > scores[1, 0])
-    assert set(found["blind study"]) <= {0.0, 1.0}
+        first, second = blind * (states[..., 0] * mask).sum(dim=1)
+        assert found["blind study"][i] == float(first > second)
     assert matching_twins(probe, make_twins([], 32)).empty
 
 
@@ -139,9 +147,19 @@ def test_scores_of_a_blind_model_are_half_right(model, train):
 
 
 def test_accuracy_is_asked_of_each_study_with_another_report(model, train):
-    found = matching_accuracy(MatchingProbe(model, Seer(), None), train)
-    assert found["study_id"].tolist() == train.study_ids
-    assert set(found["fusion head"]) == {0.0, 1.0}
-    assert set(found["inner product"]) <= {0.0, 1.0}
+    groups = np.arange(len(train.groups)) % 2 * 7  # two groups of reports: one other to choose for each
+    pair = replace(
+        train, **{name: getattr(train, name)[:2] for name in ("images", "tagged", "study_ids", "labels", "findings")},
+        groups=groups[:2],
+    )  # fmt: skip
+    found = matching_accuracy(MatchingProbe(model, Seer(), None), pair)
+    assert found["study_id"].tolist() == pair.study_ids
+    states, mask = word_states(model, list(pair.marked))
+    said = (states[..., 0] * mask).sum(dim=1)
+    seen = region_features(model, pair.images).sum(dim=(1, 2))
+    product = embed_images(model, pair.images) @ embed_reports(model, pair.marked).T
+    for i, other in ((0, 1), (1, 0)):
+        assert found["fusion head"][i] == float(seen[i] * said[i] > seen[i] * said[other])
+        assert found["inner product"][i] == float(product[i, i] > product[i, other])
     same = replace(train, groups=np.zeros(len(train.groups), dtype=int))
     assert matching_accuracy(MatchingProbe(model, Seer(), None), same).empty

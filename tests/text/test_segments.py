@@ -215,6 +215,8 @@ def test_lists_of_what_is_denied_are_split_on_demand():
         == ["no pleural effusion", "pneumothorax", "or focal consolidation"]
     )
 
+    # only what stands beside the denial keeps it, and the side that both shared goes with it
+    assert clauses("No left effusion or atelectasis.", "item") == ["no left effusion", "or atelectasis"]
     shared = "Stable heart size and mediastinal contours."
     assert clauses(shared, "item") == clauses(shared)  # what is not denied stays together
 

@@ -1,11 +1,11 @@
-"""The tasks of ``python -m prdlib evaluate``: models and a run -> tables by name, which the command prints and writes.
+"""Tasks of ``python -m prdlib evaluate`` for our own checkpoints: models and a run -> tables by name.
 
-structure      the structure benchmark, for any model
 auroc          zero-shot and linear-probe AUROC
 localisation   maps beside their controls, for a collection with boxes
-matching       a fusion head on the frozen encoders, and what it tells of twins that the inner product cannot
+matching       a fusion head on the frozen encoders, and what it tells of twins that the inner product cannot, for a phantom
 
-The last three read regions, words or features of our own checkpoints. Trainings of one method are its seeds.
+They read features, regions or words, which other models have in other forms; the structure benchmark is for any model. Trainings
+of one method are its seeds, a second level of every interval.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from prdlib.notebook import Run
 
 Tables = dict[str, pd.DataFrame]
-BINDING = ["method", "scores", "place", "exchanged", "value", "ci_low", "ci_high", "n", "seeds", "chance"]
+BINDING = ["method", "scores", "segments", "place", "exchanged", "value", "ci_low", "ci_high", "n", "seeds", "chance"]
 
 
 def own_models(models: Mapping[tuple[str, int], DualEncoder], run: Run, task: str) -> dict[tuple[str, int], PRDModel]:
@@ -68,22 +68,21 @@ def matching(models: Mapping[tuple[str, int], PRDModel], run: Run) -> Tables:
 
     matching_history: how it learnt; matching_pairs: share of test studies whose own report scores above another's, by either;
     matching_twins: exchange accuracy across and inside segments (of a model that reads whole reports: sentences);
-    matching_directions: each way apart, and the blind lean. The head's seed is the training's.
+    matching_directions: each way apart, and the blind lean of all twins. The head's seed is the training's.
 
     ConfigError for a collection without twins.
     """
     from prdlib.evaluation.embeddings import mean_image
     from prdlib.evaluation.matching import fit_matching, matching_accuracy, matching_twins
-    from prdlib.evaluation.statistics import mean_interval
-    from prdlib.evaluation.twins import binding_table, direction_table, make_twins, twin_outcomes
+    from prdlib.evaluation.twins import binding_table, direction_table, make_twins, share, twin_outcomes
 
     if run.config.data.name != "phantom":
         raise ConfigError(f"The task matching needs twins, which {run.config.data.name} has not: use a phantom.")
     train, test = run.split("train"), run.split("test")
-    twins, blind = (
-        make_twins(test.study_ids, test.images.shape[-1], run.config.data.word_limit),
-        mean_image(train.images),
-    )
+    resamples, limit = run.config.evaluation.bootstrap, run.config.data.word_limit
+    twins, blind = make_twins(test.study_ids, test.images.shape[-1], limit), mean_image(train.images)
+    if not twins.study_ids:
+        raise ConfigError("No test study has two findings to exchange: raise data.n_studies.")
     history, pairs, outcomes = [], [], []
     for (name, seed), model in models.items():
         probe = fit_matching(model, train, seed)
@@ -92,18 +91,22 @@ def matching(models: Mapping[tuple[str, int], PRDModel], run: Run) -> Tables:
         for scores, found in (("inner product", twin_outcomes(PRDAdapter(model), twins, blind)),
                               ("fusion head", matching_twins(probe, twins, blind))):  # fmt: skip
             outcomes.append(found.assign(method=name, seed=seed, scores=scores))
-    told = []
-    for name, part in pd.concat(pairs).groupby("method", sort=False):
-        for scores in ("inner product", "fusion head"):
-            value, low, high = mean_interval(part[scores].to_numpy(), part["study_id"].to_numpy())
-            told.append({"method": name, "scores": scores, "value": value, "ci_low": low, "ci_high": high,
-                         "n": part["study_id"].nunique(), "seeds": part["seed"].nunique(), "chance": 0.5})  # fmt: skip
+    pairs, outcomes = pd.concat(pairs, ignore_index=True), pd.concat(outcomes, ignore_index=True)
+    told = [
+        {
+            "method": name,
+            "scores": scores,
+            **share(part.pivot(index="study_id", columns="seed", values=scores), resamples),
+        }
+        for name, part in pairs.groupby("method", sort=False)
+        for scores in ("inner product", "fusion head")
+    ]
     binding, directions = [], []
-    for (name, scores), part in pd.concat(outcomes, ignore_index=True).groupby(["method", "scores"], sort=False):
+    for (name, scores), part in outcomes.groupby(["method", "scores"], sort=False):
         kind = next(model for (n, _), model in models.items() if n == name).config.segments
         kind = kind if kind in ("clause", "item", "phrase") else "sentence"
-        binding.append(binding_table(part, kind).assign(method=name, scores=scores))
-        directions.append(direction_table(part).assign(method=name, scores=scores))
+        binding.append(binding_table(part, kind, resamples).assign(method=name, scores=scores, segments=kind))
+        directions.append(direction_table(part, resamples).assign(method=name, scores=scores))
     return {
         "matching_history": pd.concat(history, ignore_index=True),
         "matching_pairs": pd.DataFrame(told),
