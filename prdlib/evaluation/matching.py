@@ -117,7 +117,7 @@ def fit_matching(
     images, reports, scale = (
         embed_images(model, data.images),
         embed_reports(model, data.marked),
-        float(model.scales()[0]),
+        float(model.scales()[0].detach()),
     )
     batch_size = min(batch_size, len(data.study_ids))
     steps = len(data.study_ids) // batch_size
