@@ -34,6 +34,17 @@ def image_features(model: PRDModel, images: np.ndarray, batch_size: int = 128) -
 
 
 @torch.inference_mode()
+def region_features(model: PRDModel, images: np.ndarray, batch_size: int = 128) -> Tensor:
+    """Regions [N, R, C_r] of uint8 images [N, S, S] before any projection, on the CPU."""
+    model.eval()
+    parts = []
+    for i in range(0, len(images), batch_size):
+        pixels = model.prepare_images(torch.from_numpy(np.ascontiguousarray(images[i : i + batch_size])))
+        parts.append(model.image_features(pixels)[1].flatten(2).transpose(1, 2).float().cpu())
+    return torch.cat(parts)
+
+
+@torch.inference_mode()
 def embed_reports(model: PRDModel, reports: Sequence[Sequence[str]], batch_size: int = 32) -> Tensor:
     """report_embeds [N, D] of reports given as (marked) words; equal reports are encoded once, sorted by length."""
     model.eval()

@@ -26,7 +26,7 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from prdlib.data.batches import EvaluationData
-from prdlib.evaluation.embeddings import embed_images, embed_reports
+from prdlib.evaluation.embeddings import embed_images, embed_reports, region_features
 from prdlib.evaluation.scores import pair_scores, snap_ties
 from prdlib.evaluation.twins import Twins, outcomes_of_scores
 from prdlib.models import PRDModel
@@ -58,17 +58,6 @@ class MatchingProbe:
             words, mask = word_states(self.model, reports[i : i + batch_size])
             parts.append(self.head(words, mask, regions[i : i + batch_size].to(words.device)).cpu())
         return torch.cat(parts)
-
-
-@torch.inference_mode()
-def region_features(model: PRDModel, images: np.ndarray, batch_size: int = 128) -> Tensor:
-    """Regions [N, R, C_r] of uint8 images [N, S, S] before any projection, on the CPU."""
-    model.eval()
-    parts = []
-    for i in range(0, len(images), batch_size):
-        pixels = model.prepare_images(torch.from_numpy(np.ascontiguousarray(images[i : i + batch_size])))
-        parts.append(model.image_features(pixels)[1].flatten(2).transpose(1, 2).float().cpu())
-    return torch.cat(parts)
 
 
 @torch.inference_mode()

@@ -8,14 +8,13 @@ import torch
 
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation import matching
-from prdlib.evaluation.embeddings import embed_images, embed_reports
+from prdlib.evaluation.embeddings import embed_images, embed_reports, region_features
 from prdlib.evaluation.matching import (
     NEGATIVES,
     MatchingProbe,
     fit_matching,
     matching_accuracy,
     matching_twins,
-    region_features,
     word_states,
 )
 from prdlib.evaluation.twins import make_twins, outcomes_of_scores
