@@ -71,10 +71,12 @@ CLINICAL = (
     "change_temporal",
     "change_measurement",
 )
+VIEWS = ("Frontal", "Lateral")
 LATER_SETTINGS = {  # not in the name of a run while they have their defaults: older runs keep their names
     "model": ("segments", "segment_window", "segment_blocks", "distance_bias", "place_pooling", "region_positions"),
     "objective": ("segment_weight", "segment_temperature", "discrimination"),
-    "training": ("mirror",),
+    "training": ("mirror", "freeze"),
+    "data": ("views",),
 }
 FAMILIES = {"word_order": WORD_ORDER, "clinical": CLINICAL}  # of perturbations that training may draw from
 
@@ -90,6 +92,14 @@ class DataConfig:
     image_size: int = setting(64, "side of the prepared square image, pixels", low=32, high=1024)
     word_limit: int = setting(60, "words of a report that the encoders see", low=1, high=510)
     deidentified: str = setting("drop", "Open-I: the token XXXX in reports", choices=("keep", "drop"))
+    views: tuple[str, ...] = setting(VIEWS, "Open-I: projections that are read; a training draws one image of a study")
+
+    def __post_init__(self) -> None:
+        for view in self.views:
+            if view not in VIEWS:
+                raise ConfigError(
+                    f"Setting data.views: unknown view {view!r}{nearest(view, VIEWS)}: {' or '.join(VIEWS)}."
+                )
 
 
 @dataclass(frozen=True)
@@ -168,8 +178,9 @@ class TrainingConfig:
     optimizer: str = setting("adamw", "optimiser", choices=("adamw", "sgd"))
     learning_rate: float = setting(1.5e-3, "peak learning rate", low=1e-8, high=10.0)
     encoder_learning_rate_factor: float = setting(
-        1.0, "learning rate of encoders that start from published weights / learning_rate; 0: frozen", low=0.0
+        1.0, "learning rate of encoders that start from published weights / learning_rate", low=1e-6
     )
+    freeze: tuple[str, ...] = setting((), "encoders with published weights that stay as they are: image, text")
     momentum: float = setting(0.9, "SGD's momentum", low=0.0, high=0.999)
     weight_decay: float = setting(0.05, "weight decay", low=0.0)
     warmup: float = setting(0.1, "share of the steps with a rising learning rate, then cosine", low=0.0, high=0.9)
@@ -191,6 +202,13 @@ class TrainingConfig:
     workers: int = setting(0, "processes that load data", low=0)
     threads: int = setting(0, "CPU threads of a step, 0: all cores", low=0)
     report_to: str = setting("none", "logger", choices=("none", "tensorboard", "wandb"))
+
+    def __post_init__(self) -> None:
+        for part in self.freeze:
+            if part not in ("image", "text"):
+                raise ConfigError(
+                    f"Setting training.freeze: unknown encoder {part!r}{nearest(part, ('image', 'text'))}: image or text."
+                )
 
     @property
     def autocast(self) -> str:
@@ -269,9 +287,9 @@ class RunConfig:
         for name in ("micro_batch", "compile", "shards"):  # off, they change nothing and name nothing
             if not training[name]:
                 del training[name]
-        for part, default in (("model", self.model), ("objective", self.objective), ("training", self.training)):
-            for name in LATER_SETTINGS[part]:  # as they always were, they name nothing either
-                if settings[part][name] == type(default).__dataclass_fields__[name].default:
+        for part, names in LATER_SETTINGS.items():
+            for name in names:  # as they always were, they name nothing either
+                if settings[part][name] == getattr(self, part).__dataclass_fields__[name].default:
                     del settings[part][name]
         if self.content:
             settings["data"]["content"] = self.content

@@ -78,7 +78,7 @@ class Run:
         data = self.config.data
         if data.name == "phantom":
             return load_studies("phantom", n=data.n_studies, size=data.image_size, seed=data.seed)
-        return load_studies(data.name, directory=data.directory, deidentified=data.deidentified)
+        return load_studies(data.name, directory=data.directory, deidentified=data.deidentified, views=data.views)
 
     @property
     def prepared_folder(self) -> Path:

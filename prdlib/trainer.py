@@ -47,8 +47,7 @@ class PRDTrainer(Trainer):
         super().__init__(**kwargs)
         o = config.objective
         self.settings, self.pretrained = config, tuple(f"{part}_encoder." for part in pretrained)
-        if config.training.encoder_learning_rate_factor == 0:
-            self.model.freeze(*pretrained)
+        self.model.freeze(*config.training.freeze)
         self.objective = Objective(
             o.discrimination_weight,
             o.local_weight,

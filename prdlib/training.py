@@ -75,16 +75,14 @@ def fit(
     config = config.for_method(method)
     if seed < 0:
         raise ConfigError(f"The seed of a training is {seed}: it must be 0 or more.")
-    model = config.model
-    if (
-        not config.training.encoder_learning_rate_factor
-        and not model.image_weights
-        and model.text_encoder == "small_bert"
-    ):
-        raise ConfigError(
-            "Setting training.encoder_learning_rate_factor is 0, which freezes encoders with published weights, and there are "
-            "none: set model.image_weights or model.text_encoder, or leave the factor at 1."
-        )
+    scratch = {"image": not config.model.image_weights, "text": config.model.text_encoder == "small_bert"}
+    for part in config.training.freeze:
+        if scratch[part]:
+            published = "model.image_weights" if part == "image" else "model.text_encoder"
+            raise ConfigError(
+                f"Setting training.freeze has {part!r}, an encoder that starts from no published weights: set {published}, or "
+                "let it learn."
+            )
     _refuse_other_preparation(config, data)
     _join_processes()
     number = processes() if processes() > 1 else config.training.processes

@@ -222,7 +222,13 @@ def test_published_text_weights_learn_at_their_own_rate(tiny_config, tiny_data, 
     config = replace(
         tiny_config,
         model=replace(tiny_config.model, text_encoder=str(tmp_path / "published"), text_pooling="mean"),
-        training=replace(tiny_config.training, epochs=1, encoder_learning_rate_factor=factor, max_grad_norm=1e9),
+        training=replace(
+            tiny_config.training,
+            epochs=1,
+            max_grad_norm=1e9,
+            encoder_learning_rate_factor=factor or 1.0,
+            freeze=() if factor else ("text",),
+        ),
     )
     before = published.state_dict()
     model = fit(config, "grounded", 0, tiny_data, tmp_path / "run", "d", report=None).model
@@ -246,6 +252,7 @@ def test_a_frozen_encoder_keeps_weights_and_statistics_and_has_no_dropout(tiny_c
     assert all(torch.equal(value, before[name]) for name, value in weights(model.image_encoder).items())
     assert model.image_projection.weight.grad is not None
     assert model.training
-    with pytest.raises(ConfigError, match="freezes encoders with published weights, and there are none"):
-        fit(replace(config, training=replace(config.training, encoder_learning_rate_factor=0.0)), "clip", 0, tiny_data,
-            tmp_path, "d", report=None)  # fmt: skip
+    for part in ("image", "text"):
+        frozen = replace(config.training, freeze=(part,))
+        with pytest.raises(ConfigError, match=f"training.freeze has '{part}'.*no published weights"):
+            fit(replace(config, training=frozen), "clip", 0, tiny_data, tmp_path, "d", report=None)

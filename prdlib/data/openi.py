@@ -18,6 +18,7 @@ import pandas as pd
 import yaml
 from defusedxml import DefusedXmlException, ElementTree
 
+from prdlib.config import VIEWS
 from prdlib.data.groups import report_groups
 from prdlib.data.studies import LABEL_PREFIX, DataError, Studies, existing_folder, split_of
 from prdlib.images import ImageError, read_grey
@@ -27,7 +28,6 @@ REPORTS, PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
 IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
 LABELS = Path(__file__).with_name("openi_labels.yaml")
 UNCODED = "no indexing"  # MeSH problems of a report that nobody coded: its labels are unknown, not absent
-VIEWS = ("Frontal", "Lateral")
 BOTH_LAYOUTS = (
     f"either {REPORTS}, {PROJECTIONS} and the images, "
     "or the .xml reports and images of NLMCXR_reports.tgz and NLMCXR_png.tgz"
