@@ -1,6 +1,6 @@
 """Tasks of ``python -m prdlib evaluate`` for our own checkpoints: models and a run -> tables by name.
 
-auroc          zero-shot and linear-probe AUROC
+auroc          zero-shot and linear-probe AUROC, of every label and of left against right
 localisation   maps beside their controls, for a collection with boxes
 matching       a fusion head on the frozen encoders, and what it tells of twins that the inner product cannot, for a phantom
 
@@ -38,11 +38,14 @@ def own_models(models: Mapping[tuple[str, int], DualEncoder], run: Run, task: st
 
 
 def auroc(models: Mapping[tuple[str, int], PRDModel], run: Run) -> Tables:
-    """zero_shot and linear_probe, see :func:`prdlib.evaluation.downstream.auroc_tables`."""
+    """zero_shot and linear_probe, see :func:`prdlib.evaluation.downstream.auroc_tables`, and :mod:`prdlib.evaluation.sides`."""
     from prdlib.evaluation.downstream import auroc_tables
+    from prdlib.evaluation.sides import sides_table
 
     splits = {name: run.split(name) for name in ("train", "validation", "test")}
-    return auroc_tables(dict(models), splits, run.info["labels"], run.config.evaluation.bootstrap)
+    resamples = run.config.evaluation.bootstrap
+    tables = auroc_tables(dict(models), splits, run.info["labels"], resamples)
+    return {**tables, "sides": sides_table(models, splits, resamples)}
 
 
 def localisation(models: Mapping[tuple[str, int], PRDModel], run: Run) -> Tables:

@@ -7,11 +7,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 from prdlib.config import load_profile
 from prdlib.data import load_studies, prepare
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+settings.register_profile("prdlib", deadline=None)  # no test fails by the clock
+settings.load_profile("prdlib")
 
 
 @pytest.fixture(scope="session", autouse=True)

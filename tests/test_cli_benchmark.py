@@ -92,6 +92,7 @@ def test_auroc_of_a_checkpoint(place, capsys):
         assert (table["model"] == "model").all()
         assert (table["seeds"] == 1).all()
         assert 0 <= table.loc["mean", "ci_low"] <= table.loc["mean", "value"] <= table.loc["mean", "ci_high"] <= 1
+    assert list(pd.read_csv(place / "tables" / "auroc" / "sides.csv")["task"]) == ["zero-shot", "linear probe"]
 
 
 def test_localisation_and_matching_of_a_checkpoint(place, capsys):

@@ -50,7 +50,7 @@ def test_missing_and_foreign_files_are_named(tmp_path):
             read_grey(tmp_path / name)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.integers(1, 300), st.integers(1, 300), st.integers(1, 64))
 def test_any_shape_becomes_the_square_and_maps_come_back(height, width, size):
     square = resize(np.full((height, width), 77, np.uint8), size)
@@ -77,7 +77,7 @@ def test_a_spot_returns_to_where_it_was(shape):
     assert max(abs(found[0] - row), abs(found[1] - column)) <= 6
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.integers(1, 40), st.integers(0, 1000))
 def test_png_bytes_lose_nothing(size, seed):
     image = np.random.default_rng(seed).integers(0, 256, (size, size)).astype(np.uint8)

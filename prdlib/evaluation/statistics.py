@@ -119,14 +119,14 @@ def auroc_intervals(
             is_positive, by_seed = truth[judged, column] == 1, scores[:, judged, column]
             drawn = redraw_seeds(np.stack([auroc(is_positive, s, weights[:, judged]) for s in by_seed], axis=1), seed)
             samples.append(drawn)
-            low, high = np.nanpercentile(drawn, [2.5, 97.5])
+            low, high = np.clip(np.nanpercentile(drawn, [2.5, 97.5]), 0, 1)
             value = float(np.mean([auroc(is_positive, s) for s in by_seed]))
             row |= {"value": value, "ci_low": low, "ci_high": high, "note": ""}
         else:
             row |= {"value": np.nan, "ci_low": np.nan, "ci_high": np.nan, "note": "one class only: not defined"}
         rows.append(row)
     if samples:
-        low, high = np.nanpercentile(np.mean(samples, axis=0), [2.5, 97.5])
+        low, high = np.clip(np.nanpercentile(np.mean(samples, axis=0), [2.5, 97.5]), 0, 1)
         mean = float(np.nanmean([row["value"] for row in rows]))
         n = len(truth)
         rows.append(

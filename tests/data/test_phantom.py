@@ -233,7 +233,7 @@ def test_the_table_comes_by_name_and_writes_nothing(tmp_path, monkeypatch):
     assert not list(tmp_path.iterdir())
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.integers(0, 2**40), st.integers(0, 10**6))
 def test_any_study_is_sound(seed, index):
     s = phantom.study(seed, index)

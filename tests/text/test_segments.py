@@ -222,7 +222,7 @@ def test_lists_of_what_is_denied_are_split_on_demand():
 
 
 @given(st.lists(st.sampled_from(VOCABULARY), max_size=14))
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 def test_any_text_has_a_break_for_each_word(pieces):
     [report] = find_breaks(tag([" ".join(pieces)]))
     assert len(report.breaks) == len(report.words)

@@ -43,7 +43,7 @@ def test_missing_reports_are_an_error_that_names_the_row():
         tag(["fine", float("nan")])
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.text(max_size=60))
 def test_normalising_any_text_is_stable_and_never_crashes(text):
     once = normalise(text)

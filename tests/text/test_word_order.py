@@ -24,7 +24,7 @@ pairs = st.lists(
 )
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(pairs, st.sampled_from(WORD_ORDER), st.integers(0, 10**6))
 def test_same_words_and_a_no_op_only_when_it_says_so(items, name, seed):
     original = report([w for w, _ in items], [t for _, t in items])
@@ -36,7 +36,7 @@ def test_same_words_and_a_no_op_only_when_it_says_so(items, name, seed):
         assert Counter(copy.text.split()) == Counter(original.words)
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 @given(pairs, st.integers(0, 10**6))
 def test_each_rule_moves_only_what_it_may(items, seed):
     words, tags = [w for w, _ in items], [t for _, t in items]
