@@ -53,10 +53,10 @@ REFERENCE := papermill_runs/reference/$(or $(NAME),$(PROFILE))
 KEPT_TABLES := summary 03_scores 03_differences 04_pointing 04_localisation 05_overview 05_prevalence 05_summary 05_zero_shot 05_linear_probe \
   05_image_gain 05_gain_families 05_gain_differences 05_paraphrases 05_twins
 KEPT_FIGURES := 03_curves 03_methods 04_pointing 04_localisation 05_zero_shot 05_linear_probe 05_retrieval 05_structure 05_image_gain 05_dumbbells
-# GRID=grounded keeps the rows of an ablation (run --grid) instead.
+# GRID=grounded keeps the rows of an ablation (run --grid) instead, and the outcome of every study that they are made from.
 ifdef GRID
-REFERENCE := papermill_runs/reference/$(or $(NAME),$(if $(filter grounded,$(GRID)),ablation,$(basename $(notdir $(GRID)))))
-KEPT_TABLES := 03_runs 03_rows
+REFERENCE := papermill_runs/reference/grids/$(or $(NAME),$(basename $(notdir $(GRID))))
+KEPT_TABLES := 03_runs 03_rows 03_twins 03_outcomes
 KEPT_FIGURES := 03_forest 03_cost
 endif
 RUN_NAME := $(or $(basename $(notdir $(GRID))),$(PROFILE))
@@ -66,6 +66,7 @@ reference: $(STAMP)
 	rm -rf $(REFERENCE).new && mkdir -p $(REFERENCE).new
 	cd papermill_runs/latest && cp $(KEPT_TABLES:%=metrics/%.csv) $(KEPT_FIGURES:%=figures/%.png) $(KEPT_FIGURES:%=figures/%.json) \
 	  $(CURDIR)/$(REFERENCE).new/
+	if [ -f $(REFERENCE).new/03_outcomes.csv ]; then gzip -9n $(REFERENCE).new/03_outcomes.csv; fi
 	for task in structure auroc localisation matching; do if [ -d papermill_runs/latest/$$task ]; then mkdir $(REFERENCE).new/$$task && \
 	  find papermill_runs/latest/$$task -maxdepth 1 -type f ! -name '*.pdf' -exec cp {} $(REFERENCE).new/$$task/ \; ; fi; done
 	rm -rf $(REFERENCE) && mv $(REFERENCE).new $(REFERENCE)

@@ -9,7 +9,7 @@ from test_runs import toy
 from prdlib.ablation import ablations, load_ablation
 from prdlib.ablation_run import run_ablation
 from prdlib.config import ConfigError, load_profile
-from prdlib.evaluation.ablation_table import ablation_table, twin_rows, with_cost
+from prdlib.evaluation.ablation_table import ablation_table, twin_places, twin_rows, with_cost
 from prdlib.manifest import continue_command, load_manifest
 from prdlib.notebook import Run
 
@@ -148,3 +148,20 @@ def test_cost_and_twins_become_columns_and_metrics():
     twins = twins.assign(method="a", seed=0, **{"exchange accuracy": [1.0, 0.5]})
     assert twin_rows(twins)["metric"].tolist() == ["exchange across sentences: side", "exchange inside a sentence"]
     assert twin_rows(twins.iloc[:0]).empty
+
+
+def test_twins_are_shown_by_place_attribute_and_direction():
+    twins = pd.DataFrame({"study_id": list("pqrs"), "exchanged": ["side", "zone", "side", "side"],
+                          "apart": ["sentence", "sentence", "", "clause"], "study": [1.0, 1, 1, 0], "twin": [1.0, 0, 1, 0],
+                          "blind study": [1.0, 0, 0, 0]})  # fmt: skip
+    scores = twins[["study", "twin"]].mean(axis=1)
+    twins = twins.assign(method="a", seed=0, **dict.fromkeys(("text score", "image score", "group score"), 0.0))
+    table = twin_places(twins.assign(**{"exchange accuracy": scores}), 20)
+    values = table.set_index(["place", "score", "exchanged"])["value"]
+    assert values["across sentences", "exchange accuracy", "side"] == 1.0
+    assert values["across sentences", "exchange accuracy", "zone"] == 0.5
+    assert values["across sentences", "blind study", "all"] == 0.5
+    assert values["inside a sentence", "exchange accuracy", "all"] == 0.5
+    assert values["inside a sentence", "twin", "all"] == 0.5
+    assert set(table["n"]) == {1, 2}
+    assert twin_places(twins.iloc[:0]).empty

@@ -26,7 +26,7 @@ SPEED = (
     "<!-- end of speed -->",
 )
 ABLATION = (
-    "<!-- ablation: generated from papermill_runs/reference/ablation by tests/test_readme.py -->",
+    "<!-- ablation: generated from papermill_runs/reference/grids/grounded by tests/test_readme.py -->",
     "<!-- end of ablation -->",
 )
 REFERENCE = ROOT / "papermill_runs" / "reference"
@@ -167,7 +167,7 @@ def speed_tables() -> str:
 
 def ablation_rows() -> str:
     """A line for each row of the grid that was trained: retrieval, its difference to the baseline, twins, minutes."""
-    table = pd.read_csv(REFERENCE / "ablation" / "03_rows.csv")
+    table = pd.read_csv(REFERENCE / "grids" / "grounded" / "03_rows.csv")
     first, inside = "R@1 image to report", "exchange inside a sentence"
     across = [f"exchange across sentences: {name}" for name in ("side", "zone", "grade")]
     asked = {metric: table[table["metric"] == metric].set_index("method") for metric in (first, *across, inside)}

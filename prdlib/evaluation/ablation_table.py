@@ -7,6 +7,7 @@ import pandas as pd
 
 from prdlib.evaluation.image_gain import FEWEST
 from prdlib.evaluation.statistics import holm, redraw_seeds, resampled_studies, two_sided_p
+from prdlib.evaluation.twins import direction_table, twin_table
 
 COLUMNS = ["metric", "method", "value", "ci_low", "ci_high", "n", "seeds", "chance", "minus", "difference", "difference_low",
            "difference_high", "p", "p_holm"]  # fmt: skip
@@ -84,3 +85,29 @@ def twin_rows(twins: pd.DataFrame) -> pd.DataFrame:
         twins[~across].assign(metric="exchange inside a sentence"),
     ]
     return pd.concat(parts, ignore_index=True)[["metric", "method", "seed", "query", "outcome", "chance"]]
+
+
+def twin_places(twins: pd.DataFrame, resamples: int = 1000) -> pd.DataFrame:
+    """Exchange accuracy of every row across sentences and inside a sentence, by attribute, and of all attributes by direction:
+    the study's film, the twin's, and the blind lean towards the study's report (.5: none).
+
+    twins: as for :func:`twin_rows`. Columns: method, place, score, exchanged, value, ci_low, ci_high, n, seeds, chance.
+    """
+    columns = ["method", "place", "score", "exchanged", "value", "ci_low", "ci_high", "n", "seeds", "chance"]
+    tables = []
+    for name, own in twins.groupby("method", sort=False) if len(twins) else ():
+        for place, rows in (
+            ("across sentences", own["apart"] == "sentence"),
+            ("inside a sentence", own["apart"] != "sentence"),
+        ):
+            if rows.any():
+                by_attribute = twin_table(own[rows], resamples)
+                by_attribute = by_attribute[by_attribute["metric"] == "exchange accuracy"]
+                parts = (
+                    by_attribute.rename(columns={"metric": "score"}),
+                    direction_table(own[rows], resamples)
+                    .rename(columns={"direction": "score"})
+                    .assign(exchanged="all"),
+                )
+                tables.append(pd.concat(parts, ignore_index=True).assign(method=name, place=place))
+    return pd.concat(tables, ignore_index=True)[columns] if tables else pd.DataFrame(columns=columns)
