@@ -55,6 +55,7 @@ def parser() -> argparse.ArgumentParser:
     evaluate.add_argument("--task", default="structure", choices=("structure", "auroc", "localisation", "matching"),
                           help="structure: the benchmark; of our checkpoints alone: auroc, zero-shot and linear probe; "
                           "localisation, maps beside their controls; matching, a fusion head on frozen encoders")  # fmt: skip
+    evaluate.add_argument("--grid", default="", help="the finished cells of an ablation, each row by its name")
     evaluate.add_argument("--benchmark", default="", help="a file of benchmark-set (default: drawn anew, seed 0)")
     evaluate.add_argument("--output", default="", help="folder for the tables as CSV, and their figures")
     frozen.add_argument("file", help="the file to write (JSON lines)")
@@ -183,9 +184,14 @@ def _evaluate(options: argparse.Namespace) -> int:
     if len(set(options.models)) < len(options.models):
         raise ConfigError("evaluate names a model twice: name each once.")
     models = {(name, 0): load_model(name) for name in options.models}
-    run = open_run(options.profile, settings_of(options.set), data=options.data)
-    if not models:
-        models = {(m, s): PRDAdapter(run.trained(m, s).model) for s in run.config.seeds for m in run.config.methods}
+    run = open_run(options.profile, settings_of(options.set), data=options.data, grid=options.grid)
+    if options.grid or not models:
+        models = {key: PRDAdapter(model) for key, model in run.trainings().items()} | models
+    if options.grid:
+        missing = len(run.rows) * len(run.seeds) - sum(name in run.rows for name, _ in models)
+        print(
+            f"grid     {run.grid.name}: {missing} of {len(run.rows) * len(run.seeds)} cells are not finished and left out"
+        )
     if options.task != "structure":
         return _own_task(options, models, run)
     split = benchmark_split(options.benchmark) if options.benchmark else "test"

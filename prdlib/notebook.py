@@ -107,10 +107,37 @@ class Run:
         """The finished training of ``method`` and ``seed``, or an error that names the command that makes it."""
         return load_fit(self.folder, method, seed)
 
+    def trainings(self) -> dict[tuple[str, int], PRDModel]:
+        """(method, seed) -> model of every training of the run, or an error that names the command that makes it.
+
+        Of a grid (row, seed) -> model of the cells that are finished, those of the others left out. DataError when none is, and
+        for a row that reads other data than the grid does.
+        """
+        if not self.grid:
+            return {(m, s): self.trained(m, s).model for s in self.config.seeds for m in self.config.methods}
+        models = {}
+        for row, seed in self.grid.cells():
+            config = self.grid.config(row)
+            if config.data_id() != self.config.data_id():
+                raise DataError(
+                    f"Row {row.name!r} of grid {self.grid.name} reads other data than the rest: evaluate it alone."
+                )
+            folder = self.folder.parent / config.run_id
+            if (checkpoint_folder(folder, row.method, seed) / "fit.json").is_file():
+                models[row.name, seed] = load_fit(folder, row.method, seed).model
+        if not models:
+            raise DataError(
+                f"No cell of grid {self.grid.name} is finished: python -m prdlib run --grid {self.grid.name}"
+            )
+        return models
+
     def trained_on(self) -> dict[str, tuple[str, ...]]:
-        """Method -> the perturbations that its training draws from (none for methods without discrimination)."""
-        objectives = {method: self.config.for_method(method).objective for method in self.config.methods}
-        return {method: o.kinds if o.discrimination_weight > 0 else () for method, o in objectives.items()}
+        """Method, or row of a grid -> the perturbations that its training draws from (none without discrimination)."""
+        configs = {method: self.config.for_method(method) for method in self.config.methods}
+        if self.grid:
+            configs = {row.name: self.grid.config(row).for_method(row.method) for row in self.grid.rows}
+        objectives = {name: config.objective for name, config in configs.items()}
+        return {name: o.kinds if o.discrimination_weight > 0 else () for name, o in objectives.items()}
 
     def structure(
         self,

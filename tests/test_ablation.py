@@ -3,15 +3,18 @@
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 import yaml
 from test_runs import toy
 
 from prdlib.ablation import ablations, load_ablation
 from prdlib.ablation_run import run_ablation
 from prdlib.config import ConfigError, load_profile
+from prdlib.data import DataError
 from prdlib.evaluation.ablation_table import ablation_table, twin_places, twin_rows, with_cost
 from prdlib.manifest import continue_command, load_manifest
 from prdlib.notebook import Run
+from prdlib.training import checkpoint_folder, fit
 
 ROWS = {
     "clip": {"method": "clip"},
@@ -97,6 +100,29 @@ def test_a_grid_goes_on_where_it_stopped_and_shows_what_failed(tmp_path):
     assert "3 finished" in lines[0]
     assert sum("unchanged" in line for line in lines) == 4
     assert len(Run(grid.base(), report.run_dir, grid).read("02_*_outcomes")) == 4
+
+
+def test_finished_cells_are_models_by_row_and_the_others_are_left_out(tmp_path, tiny_config, tiny_data):
+    sizes = {"data": ("n_studies", "image_size", "word_limit"), "training": ("batch_size",),
+             "model": ("image_width", "text_width", "text_layers", "projection_dim", "local_dim")}  # fmt: skip
+    settings = {f"{part}.{name}": getattr(getattr(tiny_config, part), name) for part in sizes for name in sizes[part]}
+    settings["training.epochs"] = 1
+    file = write(tmp_path, rows={"a b": {"method": "prd_no_local"}, "c": {"method": "clip"}})
+    grid = load_ablation(file, settings)
+    run = Run(grid.base(), tmp_path / "runs" / grid.run_id, grid)
+    with pytest.raises(DataError, match="No cell of grid"):
+        run.trainings()
+    row = grid.rows[0]
+    folder = checkpoint_folder(tmp_path / "runs" / grid.config(row).run_id, row.method, 1)
+    made = fit(grid.config(row), row.method, 1, tiny_data, folder, "d", report=None).model
+    models = run.trainings()
+    assert list(models) == [("a b", 1)]
+    torch.testing.assert_close(models["a b", 1].state_dict(), made.state_dict())
+    assert len(run.trained_on()["a b"]) == 9
+    assert run.trained_on()["c"] == ()
+    other = write(tmp_path, rows={"c": {"method": "clip"}, "d": {"method": "clip", "data.word_limit": 20}})
+    with pytest.raises(DataError, match=r"Row 'd' of grid .* reads other data"):
+        Run(load_ablation(other, settings).base(), run.folder, load_ablation(other, settings)).trainings()
 
 
 def outcomes(shift, seeds=3, studies=400, noise=0.0):

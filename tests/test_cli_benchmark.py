@@ -129,6 +129,8 @@ def test_a_part_of_a_set_and_texts_that_were_cut_are_told(place, capsys, monkeyp
         (["evaluate", "nothing"], "No model at 'nothing'"),
         (["evaluate", "model.npz", "--benchmark", "missing.jsonl"], "No benchmark set at 'missing.jsonl'"),
         (["evaluate"], "No finished training of clip with seed 0"),
+        (["evaluate", "--grid", "grounde"], "did you mean 'grounded'"),
+        (["evaluate", "--grid", "grounded"], "No cell of grid grounded is finished"),
         (["evaluate", "open_clip:ViT-B-32"], "open_clip:ViT-B-32 has no weights"),
         (["evaluate", "embeddings:tables"], "No embeddings at 'tables'"),
         (["evaluate", "model.npz", "--task", "auroc"], "model.npz is none"),
