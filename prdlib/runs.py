@@ -209,10 +209,12 @@ class Runner:
                 forget_tables(step)
                 self._finish(step, f"blocked   {record['message']}")
                 continue
+            if len(self.running) == self.jobs:
+                continue  # what it reads is not hashed again and again while nothing can start
             key = input_hash(step, self.config, self.sources, self.records)
             if self._is_done(step, key):
                 self._finish(step, "unchanged")
-            elif len(self.running) < self.jobs:
+            else:
                 self._start(step, key)
 
     def _is_waiting(self, key: str) -> bool:

@@ -13,6 +13,7 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
+from prdlib import runs
 from prdlib.__main__ import main
 from prdlib.config import ConfigError, load_profile
 from prdlib.manifest import RunError, alive, continue_command, identity, lock, read_manifest, write_manifest
@@ -217,6 +218,15 @@ def test_steps_run_alone_one_after_the_other_are_a_run(tmp_path):
     assert "unchanged" in run(tmp_path, only="03_ablations")[1][0]
     _, lines = run(tmp_path)  # all of them: what was done alone is done
     assert [line.split()[2] for line in lines if "unchanged" not in line] == ["05_downstream"]
+
+
+def test_inputs_are_hashed_once_a_step_not_at_every_look(tmp_path, monkeypatch):
+    toy(tmp_path / "notebooks", n02="import time; time.sleep(2)")
+    hashed = []
+    monkeypatch.setattr(runs, "input_hash", lambda step, *rest: hashed.append(step.key) or input_hash(step, *rest))
+    result, _ = run(tmp_path)
+    assert result.ok
+    assert sorted(hashed) == sorted(result.statuses)
 
 
 def test_steps_of_one_run_at_the_same_time_keep_their_own_records(tmp_path):
