@@ -29,6 +29,10 @@ ABLATION = (
     "<!-- ablation: generated from papermill_runs/reference/grids/grounded by tests/test_readme.py -->",
     "<!-- end of ablation -->",
 )
+OPENI = (
+    "<!-- openi: generated from papermill_runs/reference/grids/openi by tests/test_readme.py -->",
+    "<!-- end of openi -->",
+)
 REFERENCE = ROOT / "papermill_runs" / "reference"
 TITLES = {"grounded": "Grounded PRD and its ingredients, profile cpu"}
 GAINS = (
@@ -193,6 +197,35 @@ def ablation_rows() -> str:
     return "\n".join(rows)
 
 
+def openi_rows() -> str:
+    """A line for each row of the grid on Open-I: retrieval, its difference to the baseline, AUROC, left from right, minutes."""
+    folder = REFERENCE / "grids" / "openi"
+    table = pd.read_csv(folder / "03_rows.csv")
+    first, tenth = (table[table["metric"] == f"R@{k} image to report"].set_index("method", drop=False) for k in (1, 10))
+    parts = {name: pd.read_csv(folder / "auroc" / f"{name}.csv") for name in ("zero_shot", "linear_probe", "sides")}
+    means = [parts[name][parts[name]["label"] == "mean"].set_index("model") for name in ("zero_shot", "linear_probe")]
+    sides = [
+        parts["sides"][parts["sides"]["task"] == task].set_index("model") for task in ("zero-shot", "linear probe")
+    ]
+    n, baseline = int(first["n"].iloc[0]), tenth["minus"].dropna().iloc[0]
+    head = [f"R@1 (n = {n})", f"R@10 (n = {n})", f"R@10 minus {baseline}", "zero-shot AUROC", "probe AUROC",
+            f"left or right, zero-shot ({int(sides[0]['n'].iloc[0])})", "left or right, probe", "minutes"]  # fmt: skip
+    rows = ["| row | seeds | " + " | ".join(head) + " |", "|---" * (2 + len(head)) + "|"]
+    for name in first.index:
+        cells = [f"{first.loc[name, 'value']:.3f}", with_interval(tenth.loc[name])]
+        row = tenth.loc[name]
+        cells.append(f"{row['difference']:+.3f} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
+                     if pd.notna(row["difference"]) else "")  # fmt: skip
+        cells += [with_interval(part.loc[name]) for part in (*means, *sides)]
+        cells.append(f"{row['seconds'] / 60:.1f}")
+        rows.append(f"| {name} | {int(row['seeds'])} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def with_interval(row: pd.Series) -> str:
+    return f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
+
+
 def settings_table() -> str:
     rows = ["| setting | default | values | meaning |", "|---|---|---|---|"]
     for row in reference(RunConfig):
@@ -216,6 +249,18 @@ def test_results_are_those_of_the_reference_runs():
 
 def test_the_ablation_is_the_stored_one():
     assert between(ABLATION) == ablation_rows()
+
+
+def test_the_grid_on_real_reports_is_the_stored_one():
+    assert between(OPENI) == openi_rows()
+
+
+def test_rows_of_the_stored_grids_follow_from_the_stored_outcomes():
+    for folder in (REFERENCE / "grids" / name for name in ("grounded", "openi")):
+        outcomes, rows = pd.read_csv(folder / "03_outcomes.csv.gz"), pd.read_csv(folder / "03_rows.csv")
+        values = outcomes.groupby(["metric", "method"])["outcome"].mean()
+        for row in rows.itertuples():
+            assert row.value == pytest.approx(values[row.metric, row.method], abs=1e-9), (folder.name, row.method)
 
 
 def test_speed_is_that_of_the_stored_benchmark():
@@ -277,7 +322,8 @@ def test_profiles_that_own_data_name_exist():
 
 if __name__ == "__main__":
     text = (ROOT / "README.md").read_text()
-    tables = {MARKS: settings_table(), RESULTS: results_tables(), SPEED: speed_tables(), ABLATION: ablation_rows()}
+    tables = {MARKS: settings_table(), RESULTS: results_tables(), SPEED: speed_tables(), ABLATION: ablation_rows(),
+              OPENI: openi_rows()}  # fmt: skip
     for (start, end), table in tables.items():
         text = text.replace(text[text.index(start) : text.index(end)], f"{start}\n{table}\n")
     (ROOT / "README.md").write_text(text)
