@@ -5,6 +5,7 @@ prdlib/grids/*.yaml has those of the project; a file of your own has the same ke
     profile: cpu
     seeds: [0, 1, 2]
     baseline: grounded
+    settings: {training.epochs: 6}
     rows:
       grounded: {method: grounded}
       whole sentences: {method: grounded, model.segments: sentence}
@@ -28,7 +29,7 @@ from prdlib.repro import find_path, hash_json
 from prdlib.settings import merge, nearest, undotted
 
 FOLDER = Path(__file__).parent / "grids"
-KEYS = ("profile", "seeds", "baseline", "rows")
+KEYS = ("profile", "seeds", "baseline", "settings", "rows")
 SHARED = ("profile", "methods", "seeds", "jobs")
 
 
@@ -48,8 +49,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Ablation:
-    """Rows over one profile; differences are taken to ``baseline``, the name of a row. settings, data: over the profile, of all
-    rows; a row's own win."""
+    """Rows over one profile; differences are taken to ``baseline``, the name of a row. settings: over the profile, of all rows,
+    those of the command line over those of the file; a row's own win. data: folder of the collection."""
 
     name: str
     profile: str
@@ -92,7 +93,8 @@ def ablations() -> list[str]:
 def load_ablation(name: str, settings: Mapping[str, Any] | None = None, data: str = "") -> Ablation:
     """Read a grid: a name out of :func:`ablations`, or the path of a YAML file of the same form.
 
-    settings: over the profile, for all rows; ``seeds`` among them replaces the grid's. data: folder of the collection.
+    settings: over the profile and the grid's own, for all rows; ``seeds`` among them replaces the grid's. data: folder of the
+    collection.
     Every row is looked at before anything runs. ConfigError: one sentence, which names the nearest known key.
     """
     own = str(name).endswith((".yaml", ".yml"))
@@ -111,7 +113,9 @@ def load_ablation(name: str, settings: Mapping[str, Any] | None = None, data: st
             raise ConfigError(
                 f"{path.name}: unknown key {key!r}{nearest(str(key), KEYS)}: a grid has {', '.join(KEYS)}."
             )
-    shared = undotted(settings or {})
+    if not isinstance(values.get("settings") or {}, dict):
+        raise ConfigError(f"{path.name}: settings are KEY: VALUE over the profile, not {values['settings']!r}.")
+    shared = merge(undotted(values.get("settings") or {}), undotted(settings or {}))
     seeds = tuple(shared.pop("seeds", values.get("seeds") or [0]))
     rows = tuple(_row(path.name, str(row), given) for row, given in values["rows"].items())
     baseline = str(values.get("baseline") or rows[0].name)

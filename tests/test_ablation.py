@@ -54,6 +54,8 @@ def test_every_grid_loads_and_its_rows_are_different_trainings(name, tmp_path):
         ({"rows": {"a b": {"method": "clip"}, "a-b": {"method": "prd"}}}, "'a-b' has the file name of 'a b'"),
         ({"baseline": "clop"}, "did you mean 'clip'"),
         ({"row": {}}, "unknown key 'row'"),
+        ({"settings": [1]}, "settings are KEY: VALUE"),
+        ({"settings": {"training.epoch": 3}}, "did you mean 'training.epochs'"),
     ],
 )
 def test_a_wrong_grid_is_one_sentence(tmp_path, values, message):
@@ -65,6 +67,15 @@ def test_a_wrong_grid_is_one_sentence(tmp_path, values, message):
 def test_an_unknown_grid_names_the_nearest():
     with pytest.raises(ConfigError, match="did you mean 'grounded'"):
         load_ablation("grounde")
+
+
+def test_settings_of_the_file_hold_for_all_rows_below_those_of_the_command_line_and_of_a_row(tmp_path):
+    rows = {"a": {"method": "clip"}, "b": {"method": "clip", "training.epochs": 4}}
+    file = write(tmp_path, settings={"training.epochs": 2, "training.batch_size": 8}, rows=rows)
+    for given, epochs in ((None, [2, 4]), ({"training.epochs": 3}, [3, 4])):
+        grid = load_ablation(file, given)
+        assert [grid.config(row).training.epochs for row in grid.rows] == epochs
+        assert {grid.config(row).training.batch_size for row in grid.rows} == {8}
 
 
 def test_cells_have_seeds_outside_and_the_run_of_their_settings(tmp_path):
