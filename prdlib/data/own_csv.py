@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prdlib.data.groups import report_groups
+from prdlib.data.groups import report_groups, study_groups
 from prdlib.data.studies import LABEL_PREFIX, LABEL_VALUES, SPLITS, DataError, Studies, split_of, usable_rows
 from prdlib.images import read_grey
 
 
-def load(file: str, title: str = "own data") -> Studies:
+def load(file: str, title: str = "own data", reports: bool = True) -> Studies:
     """The studies of ``file``.
 
     Columns: study_id, patient_id, image (a path, relative ones below the file's folder), report; as you like view, split
     ('train', 'validation', 'test'; without it, by a hash of the patient's id) and label:<finding> (1, 0, -1 or empty). Rows
     without an id, an image or words in the report are left out and listed. title: of the collection, in tables and cards.
+    reports: False for labels alone: the column report is not read and may be missing.
     Raises DataError for a missing or unreadable file, a missing column, and what :class:`Studies` refuses.
     """
     path = Path(file).expanduser()
@@ -36,19 +37,20 @@ def load(file: str, title: str = "own data") -> Studies:
         table[column] = numbers
     if "split" in table:
         _refuse(path, table["split"], ~table["split"].isin(SPLITS), f"write one of {', '.join(SPLITS)}")
-    table, dropped = usable_rows(table)
+    table, dropped = usable_rows(table if reports else table.assign(report=""), reports)
     table["image"] = [str(path.parent / image) for image in table["image"]]
     table["view"] = table["view"].fillna("unknown") if "view" in table else "unknown"
     if "split" not in table:
         table["split"] = table["patient_id"].map(split_of)
-    table["report_group"] = report_groups(table["report"]) if len(table) else []
+    groups = report_groups(table["report"]) if reports else study_groups(table["study_id"])
+    table["report_group"] = groups if len(table) else []
     table["source"], table["findings"] = title, [[] for _ in range(len(table))]
 
     def read_image(row: Mapping[str, Any]) -> np.ndarray:
         """uint8 [H, W]."""
         return read_grey(row["image"])
 
-    return Studies(table, dropped, title, {"file": path.name}, read_image)
+    return Studies(table, dropped, title, {"file": path.name}, read_image, reports)
 
 
 def _refuse(path: Path, column: pd.Series, wrong: pd.Series, rule: str) -> None:

@@ -25,15 +25,18 @@ class DataError(ValueError):
     """Input that cannot be used: one sentence with what, where and what to do."""
 
 
-def split_of(patient_id: str) -> str:
+def split_of(patient_id: str, shares: Mapping[str, int] = SPLITS) -> str:
     """'train', 'validation' or 'test' from the SHA-256 of the patient's id alone, so that a split needs no list, survives
-    missing files and never separates the images or studies of one patient."""
+    missing files and never separates the images or studies of one patient.
+
+    shares: split -> per cent, 100 together; fewer splits where a collection has a test list of its own.
+    """
     bucket = int.from_bytes(hashlib.sha256(f"{SPLIT_SALT}:{patient_id}".encode()).digest()[:8], "big") % 100
-    for name, share in SPLITS.items():
+    for name, share in shares.items():
         bucket -= share
         if bucket < 0:
             return name
-    raise AssertionError("the shares of SPLITS add up to 100")
+    raise AssertionError(f"the shares {dict(shares)} add up to less than 100")
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,8 @@ class Studies:
     dropped: what the reader left out: columns ``item`` (file, uid or row), ``reason``, ``where``.
     name: the reader's name; ``options``: what it was called with (plain JSON types).
     read_image: row -> grey image, uint8 [H, W].
+    reports: False for a collection of labels or boxes alone: every ``report`` is '' then, and nothing can be pre-trained on it;
+        ``report_group`` is another number for each study (data.groups.study_groups).
     """
 
     table: pd.DataFrame
@@ -54,6 +59,7 @@ class Studies:
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     read_image: Any = None
+    reports: bool = True
 
     def __post_init__(self) -> None:
         missing = [c for c in (*COLUMNS, "findings") if c not in self.table]
@@ -85,7 +91,7 @@ class Studies:
             )
 
     def _refuse_cells(self) -> None:
-        problems = _unusable(self.table)
+        problems = _unusable(self.table, self.reports)
         if (problems != "").any():
             row = int(np.flatnonzero(problems != "")[0])
             raise DataError(
@@ -93,6 +99,8 @@ class Studies:
             )
         for column in ("view", "source"):
             self._refuse(~self.table[column].map(_is_text), column, "it must be text")
+        if not self.reports:
+            self._refuse(self.table["report"] != "", "report", "it must be '' in a collection without reports")
         self._refuse(~self.table["split"].isin(SPLITS), "split", f"it must be one of {', '.join(SPLITS)}")
         for column in (c for c in self.table.columns if c.startswith(LABEL_PREFIX)):
             numbers = pd.to_numeric(self.table[column], errors="coerce")
@@ -128,6 +136,7 @@ class Studies:
     def summary(self) -> pd.DataFrame:
         """Patients, studies, images and distinct reports (groups) of each split."""
         rows = self.table.groupby("split")[["patient_id", "study_id", "image", "report_group"]].nunique()
+        rows["report_group"] *= self.reports
         rows.columns = ["patients", "studies", "images", "distinct reports"]
         return rows.reindex([s for s in SPLITS if s in rows.index])
 
@@ -145,26 +154,29 @@ def empty_drops() -> pd.DataFrame:
     return pd.DataFrame(columns=["item", "reason", "where"])
 
 
-def usable_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def usable_rows(table: pd.DataFrame, reports: bool = True) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(rows that :class:`Studies` accepts, drop table of the others): rows without an id, an image or a report with words.
 
-    table: columns study_id, patient_id, image, report and any others. Raises DataError when one of these columns is missing.
+    table: columns study_id, patient_id, image, report and any others. reports: False for labels or boxes alone: the column
+    report is not looked at. Raises DataError when one of these columns is missing.
     """
-    problems = _unusable(table)
+    problems = _unusable(table, reports)
     bad = problems[problems != ""]
     drops = pd.DataFrame({"item": bad.index.map(str), "reason": bad.to_numpy(), "where": "table, row"})
     return table[problems == ""].reset_index(drop=True), drops
 
 
-def _unusable(table: pd.DataFrame) -> pd.Series:
+def _unusable(table: pd.DataFrame, reports: bool) -> pd.Series:
     """What keeps each row from being used, '' for nothing."""
     problems = pd.Series("", index=table.index)
-    for column in ("report", "image", "patient_id", "study_id"):
+    for column in (*(("report",) if reports else ()), "image", "patient_id", "study_id"):
         if column not in table:
             raise DataError(f"The table has no column {column!r}: rename the column that holds it.")
         values = table[column]
         problems[~values.map(_is_text)] = f"column {column!r} is not text (read the table with dtype=str)"
         problems[values.isna() | (values.astype(str).str.strip() == "")] = f"column {column!r} is empty"
+    if not reports:
+        return problems
     has_words = {text: bool(normalise(text)) for text in table["report"].unique() if _is_text(text)}
     problems[(problems == "") & ~table["report"].map(has_words).astype(bool)] = "column 'report' has no words"
     return problems
