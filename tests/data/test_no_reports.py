@@ -1,6 +1,7 @@
 """Collections of labels or boxes alone: read, prepared and classified, and refused by pre-training in one sentence."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from prdlib.data.groups import study_groups
 from prdlib.data.preparation import refuse_without_reports
 from prdlib.data.studies import empty_drops, split_of, usable_rows
 from prdlib.evaluation.classification import linear_probe
+from prdlib.training import fit
 
 
 def write(folder, **changes):
@@ -82,6 +84,16 @@ def test_preparation_asks_for_no_tagger_and_classification_gets_its_arrays(studi
 
 def test_prepared_reports_are_told_apart(tiny_data):
     refuse_without_reports(tiny_data)
+
+
+def test_pre_training_is_refused_in_one_sentence(studies, tiny_config, tmp_path):
+    data = prepare(studies, tmp_path / "p", 32)
+    config = replace(tiny_config, training=replace(tiny_config.training, batch_size=2))
+    with pytest.raises(
+        DataError, match=r"data have no reports, only labels or boxes.*use these data for classification"
+    ):
+        fit(config, "clip", 0, data, tmp_path / "f", "d", report=None)
+    assert not (tmp_path / "f").exists()
 
 
 def test_shares_of_fewer_splits():
