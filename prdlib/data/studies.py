@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from prdlib.text import normalise
 
 COLUMNS = ("study_id", "patient_id", "image", "view", "report", "report_group", "split", "source")
 SPLITS = {"train": 80, "validation": 8, "test": 12}  # per cent
@@ -98,7 +97,7 @@ class Studies:
                 f"Row {row} of {self.name!r}: {problems.iloc[row]}: mend it, or leave such rows out (data.studies.usable_rows)."
             )
         for column in ("view", "source"):
-            self._refuse(~self.table[column].map(_is_text), column, "it must be text")
+            self._refuse(~_are_text(self.table[column]), column, "it must be text")
         if not self.reports:
             self._refuse(self.table["report"] != "", "report", "it must be '' in a collection without reports")
         self._refuse(~self.table["split"].isin(SPLITS), "split", f"it must be one of {', '.join(SPLITS)}")
@@ -173,28 +172,41 @@ def _unusable(table: pd.DataFrame, reports: bool) -> pd.Series:
         if column not in table:
             raise DataError(f"The table has no column {column!r}: rename the column that holds it.")
         values = table[column]
-        problems[~values.map(_is_text)] = f"column {column!r} is not text (read the table with dtype=str)"
+        problems[~_are_text(values)] = f"column {column!r} is not text (read the table with dtype=str)"
         problems[values.isna() | (values.astype(str).str.strip() == "")] = f"column {column!r} is empty"
     if not reports:
         return problems
-    has_words = {text: bool(normalise(text)) for text in table["report"].unique() if _is_text(text)}
-    problems[(problems == "") & ~table["report"].map(has_words).astype(bool)] = "column 'report' has no words"
+    worded = {text: has_words(text) for text in table["report"].unique() if _is_text(text)}
+    problems[(problems == "") & ~table["report"].map(worded).astype(bool)] = "column 'report' has no words"
     return problems
+
+
+def has_words(text: str) -> bool:
+    """Whether anything is left of ``text`` when it is normalised (see prdlib.text.tagging), found without normalising it."""
+    return re.search(r"[^\W_]", text) is not None
 
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value.strip() != ""
 
 
+def _are_text(values: pd.Series) -> pd.Series:
+    """:func:`_is_text` of each cell; at once where the column holds nothing but text."""
+    if isinstance(values.dtype, pd.StringDtype):
+        return values.notna() & (values.str.strip() != "")
+    return values.map(_is_text).astype(bool)
+
+
 def load_studies(name: str, **options: Any) -> Studies:
-    """The studies of a collection by the name of its reader: 'phantom', 'openi' or 'own_csv'.
+    """The studies of a collection by the name of its reader: 'phantom', 'openi', 'own_csv', or one of ``published``.
 
     Options are those of the reader's ``load``. Raises DataError, one sentence, for what a user can mend: an unknown
     collection or option, a missing folder, and what the readers say.
     """
-    from prdlib.data import openi, own_csv, phantom
+    from prdlib.data import chexpert, chexpert_5x200, openi, own_csv, phantom
 
-    readers = {"phantom": phantom.load, "openi": openi.load, "own_csv": own_csv.load}
+    published = {"chexpert": chexpert.load, "chexpert_5x200": chexpert_5x200.load}
+    readers = {"phantom": phantom.load, "openi": openi.load, "own_csv": own_csv.load, **published}
     if name not in readers:
         raise DataError(f"Unknown collection {name!r}: choose one of {', '.join(readers)}.")
     known = inspect.signature(readers[name]).parameters
