@@ -73,12 +73,15 @@ def read_table(path: Path, collection: str, columns: Iterable[str], missing: str
     return table
 
 
-def refuse_cells(file: str, column: pd.Series, wrong: pd.Series | np.ndarray, rule: str) -> None:
-    """DataError for the first wrong cell of a column, by its line in ``file``; ``rule`` says what to do."""
+def refuse_cells(file: str, column: pd.Series, wrong: pd.Series | np.ndarray, rule: str, first: int = 2) -> None:
+    """DataError for the first wrong cell of a column, by its line in ``file``; ``rule`` says what to do.
+
+    first: line of the first row; 1 in a file without a header.
+    """
     wrong = np.asarray(wrong, dtype=bool)
     if wrong.any():
         row = int(np.flatnonzero(wrong)[0])
-        raise DataError(f"{file}, line {row + 2}: {column.name} is {column.iloc[row]!r}: {rule}.")
+        raise DataError(f"{file}, line {row + first}: {column.name} is {column.iloc[row]!r}: {rule}.")
 
 
 def refuse_doubles(file: str, table: pd.DataFrame, *columns: str) -> None:
