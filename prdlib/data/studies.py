@@ -203,14 +203,10 @@ def load_studies(name: str, **options: Any) -> Studies:
     Options are those of the reader's ``load``. Raises DataError, one sentence, for what a user can mend: an unknown
     collection or option, a missing folder, and what the readers say.
     """
-    from prdlib.data import chexpert, chexpert_5x200, mimic_cxr, nih, openi, own_csv, phantom
+    from prdlib.data import chexpert, chexpert_5x200, mimic_cxr, nih, openi, own_csv, phantom, rsna
 
-    published = {
-        "chexpert": chexpert.load,
-        "chexpert_5x200": chexpert_5x200.load,
-        "mimic_cxr": mimic_cxr.load,
-        "nih": nih.load,
-    }
+    rooms = (chexpert, chexpert_5x200, mimic_cxr, nih, rsna)
+    published = {room.__name__.rpartition(".")[2]: room.load for room in rooms}
     readers = {"phantom": phantom.load, "openi": openi.load, "own_csv": own_csv.load, **published}
     if name not in readers:
         raise DataError(f"Unknown collection {name!r}: choose one of {', '.join(readers)}.")
