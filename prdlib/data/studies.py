@@ -203,9 +203,9 @@ def load_studies(name: str, **options: Any) -> Studies:
     Options are those of the reader's ``load``. Raises DataError, one sentence, for what a user can mend: an unknown
     collection or option, a missing folder, and what the readers say.
     """
-    from prdlib.data import chexpert, chexpert_5x200, mimic_cxr, nih, openi, own_csv, phantom, rsna
+    from prdlib.data import chexpert, chexpert_5x200, mimic_cxr, ms_cxr, nih, openi, own_csv, phantom, rsna
 
-    rooms = (chexpert, chexpert_5x200, mimic_cxr, nih, rsna)
+    rooms = (chexpert, chexpert_5x200, mimic_cxr, ms_cxr, nih, rsna)
     published = {room.__name__.rpartition(".")[2]: room.load for room in rooms}
     readers = {"phantom": phantom.load, "openi": openi.load, "own_csv": own_csv.load, **published}
     if name not in readers:
