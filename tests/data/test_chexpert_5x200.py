@@ -54,8 +54,10 @@ def test_the_draw_does_not_depend_on_the_order_of_rows_but_on_the_seed(tmp_path)
     folder = write_chexpert(tmp_path, rows())
     first = patients(load_studies("chexpert_5x200", directory=folder, each=2))
     other = patients(load_studies("chexpert_5x200", directory=folder, each=2, seed=1))
+    images = set(load_studies("chexpert_5x200", directory=folder, each=4).table["image"])
     pd.read_csv(folder / "train.csv", dtype=str)[::-1].to_csv(folder / "train.csv", index=False)
     assert patients(load_studies("chexpert_5x200", directory=folder, each=2)) == first != other
+    assert set(load_studies("chexpert_5x200", directory=folder, each=4).table["image"]) == images
 
 
 def test_its_patients_can_be_left_out_of_pre_training(tmp_path):

@@ -12,7 +12,7 @@ from prdlib.data.studies import split_of
 
 A, B, C, D = (f"{letter}004cfab-14fd-4e49-80ba-63a80b6bddd{n}" for n, letter in enumerate("0123"))
 LABELS = (
-    f"patientId,x,y,width,height,Target\n{A},,,,,0\n{B},264.0,152.0,213.0,379.0,1\n{B},562.0,152.0,256.0,453.0,1\n{C},,,,,0\n"
+    f"patientId,x,y,width,height,Target\n{A},,,,,0\n{B},264.0,152.0,213.0,379.0,1\n{B},562.0,0.0,256.0,453.0,1\n{C},,,,,0\n"
     f"{D},512,768,512,512,1\n"
 )
 CLASSES = f"patientId,class\n{A},No Lung Opacity / Not Normal\n{B},Lung Opacity\n{B},Lung Opacity\n{C},Normal\n{D},Lung Opacity\n"
@@ -96,7 +96,7 @@ def test_what_is_missing_is_listed(tmp_path):
         ("labels", f"{C},,,,,0", f"{A},,,,,0", "line 5: patientId .* stands already in line 2: keep one"),
         (
             "labels",
-            "562.0,152.0,256.0,453.0",
+            "562.0,0.0,256.0,453.0",
             "264.0,152.0,213.0,379.0",
             "line 4: patientId .* stands already in line 3",
         ),
