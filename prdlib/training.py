@@ -26,7 +26,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from prdlib.config import ConfigError, RunConfig
 from prdlib.data.batches import Collate, EvaluationData, PairDataset
-from prdlib.data.preparation import rows_hash
+from prdlib.data.preparation import refuse_without_reports, rows_hash
 from prdlib.data.streaming import StreamedPairs, write_shards
 from prdlib.data.studies import DataError
 from prdlib.distributed import is_first, launch, processes, rank, synchronise_batch_norm, wait_for_all
@@ -66,11 +66,11 @@ def fit(
     its last epoch, one with others is started afresh. data_hash: of the prepared data (prepared.json); without it their rows
     are hashed, so that other data are never taken for these. report: told one line per epoch (None: silent).
     An epoch is whole batches: up to batch_size - 1 studies, others in each epoch, are left out of it.
-    Raises ConfigError for a negative seed and for frozen encoders without weights, DataError when ``data`` were prepared with
-    another image side or word limit than ``config`` says or the training split has fewer than two studies, WeightsError when
-    published weights are missing, NonFiniteLoss when the loss leaves the reals. With training.processes > 1 the training runs in
-    processes of its own: they print instead of calling ``report``, and what they raise arrives as a ProcessError with the same
-    words.
+    Raises ConfigError for a negative seed and for frozen encoders without weights, DataError when ``data`` have no reports or
+    were prepared with another image side or word limit than ``config`` says, or the training split has fewer than two studies,
+    WeightsError when published weights are missing, NonFiniteLoss when the loss leaves the reals. With training.processes > 1 the
+    training runs in processes of its own: they print instead of calling ``report``, and what they raise arrives as a ProcessError
+    with the same words.
     """
     config = config.for_method(method)
     if seed < 0:
@@ -83,6 +83,7 @@ def fit(
                 f"Setting training.freeze has {part!r}, an encoder that starts from no published weights: set {published}, or "
                 "let it learn."
             )
+    refuse_without_reports(data)
     _refuse_other_preparation(config, data)
     _join_processes()
     number = processes() if processes() > 1 else config.training.processes

@@ -7,9 +7,8 @@ Images are matched by stem: the CSV says X.dcm.png where a copy may hold X.dcm.j
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,13 @@ import yaml
 from defusedxml import DefusedXmlException, ElementTree
 
 from prdlib.config import VIEWS
-from prdlib.data.groups import report_groups
+from prdlib.data.report_sections import joined
 from prdlib.data.studies import LABEL_PREFIX, DataError, Studies, existing_folder, split_of
+from prdlib.data.tables import IMAGE_SUFFIXES, Drops, chosen, chosen_views, files_below, finish, read_table
 from prdlib.images import ImageError, read_grey
 from prdlib.text import normalise
 
 REPORTS, PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"
-IMAGE_SUFFIXES = {".png", ".jpg", ".jpeg"}
 LABELS = Path(__file__).with_name("openi_labels.yaml")
 UNCODED = "no indexing"  # MeSH problems of a report that nobody coded: its labels are unknown, not absent
 BOTH_LAYOUTS = (
@@ -53,24 +52,17 @@ def load(
     Raises DataError for a missing folder, file or column, and for an unknown layout or view.
     """
     folder = existing_folder(directory, "Open-I")
-    views = (views,) if isinstance(views, str) else tuple(views)
-    if not views or not set(views) <= set(VIEWS):
-        raise DataError(f"views is {list(views)}: choose from {', '.join(VIEWS)}.")
+    views = chosen_views(views)
     if layout is None:
         layout = "csv" if (folder / REPORTS).is_file() else "xml"
-        if layout == "xml" and not _files(folder, {".xml"}):
+        if layout == "xml" and not files_below(folder, {".xml"}):
             raise DataError(f"Open-I: no report in {str(folder)!r}: put there {BOTH_LAYOUTS}.")
     if layout not in ("csv", "xml"):
         raise DataError(f"Unknown layout {layout!r} of Open-I: choose csv or xml.")
-    if deidentified not in ("drop", "keep"):
-        raise DataError(f"deidentified is {deidentified!r}: choose drop or keep.")
+    chosen("deidentified", deidentified, ("drop", "keep"))
     reports, projections = (_read_csv if layout == "csv" else _read_xml)(folder)
-    drops: list[dict[str, str]] = []
-
-    def drop(items: Iterable[Any], reason: str, where: str) -> None:
-        drops.extend({"item": str(item), "reason": reason, "where": where} for item in items)
-
-    files = {_stem(path.name): str(path) for path in _files(folder, IMAGE_SUFFIXES)}
+    drops = Drops()
+    files = {_stem(path.name): str(path) for path in files_below(folder, IMAGE_SUFFIXES)}
     if not files:
         raise DataError(
             f"Open-I: no .png or .jpg image below {str(folder)!r}: put the images, or a link to them, there."
@@ -80,7 +72,7 @@ def load(
         where = REPORTS if layout == "csv" else f"the .xml files of {folder.name!r}"
         raise DataError(f"Open-I: uid {reports.loc[twice, 'uid'].iloc[0]} stands twice in {where}: keep one.")
     nameless = reports["uid"] == ""
-    drop(reports.index[nameless] + 2, "report without a uid", "reports, line")
+    drops.add(reports.index[nameless] + 2, "report without a uid", "reports, line")
     reports = reports[~nameless].copy()
     projections["image"] = projections["filename"].map(lambda name: files.get(_stem(name), ""))
     if len(projections) and (projections["image"] == "").all():
@@ -94,28 +86,25 @@ def load(
         ("no image file of this name", projections["image"] == ""),
         ("view not asked for", ~projections["view"].isin([*views, "Unknown"])),
     ):
-        bad = bad.loc[projections.index]
-        drop(projections.loc[bad, "filename"], reason, "projections")
-        projections = projections[~bad]
+        projections = drops.without(projections, bad, "filename", reason, "projections")
     reports["report"] = [
         _report_text(f, i, deidentified) for f, i in zip(reports.findings, reports.impression, strict=True)
     ]
     empty = reports["report"].map(normalise) == ""
-    drop(reports.loc[empty, "uid"], "report without findings and impression", "reports")
-    reports = reports[~empty]
+    reports = drops.without(reports, empty, "uid", "report without findings and impression", "reports")
     without = ~reports["uid"].isin(projections["uid"])
-    drop(reports.loc[without, "uid"], "report without a usable image", "reports")
+    drops.add(reports.loc[without, "uid"], "report without a usable image", "reports")
     orphans = ~projections["uid"].isin(reports["uid"])
-    drop(projections.loc[orphans, "filename"], "image of an empty report", "projections")
-    table = projections[~orphans].merge(reports, on="uid", how="inner")
+    projections = drops.without(projections, orphans, "filename", "image of an empty report", "projections")
+    table = projections.merge(reports, on="uid", how="inner")
     if verify:
         damaged = table["image"].map(_damage)
         for reason, part in table[damaged != ""].groupby(damaged[damaged != ""]):
-            drop(part["filename"], "image cannot be read", str(reason))
+            drops.add(part["filename"], "image cannot be read", str(reason))
         table = table[damaged == ""]
     return Studies(
         _finish(table.reset_index(drop=True)),
-        pd.DataFrame(drops, columns=["item", "reason", "where"]),
+        drops.table(),
         "openi",
         {"layout": layout, "deidentified": deidentified, "views": list(views)},
         lambda row: read_grey(row["image"]),
@@ -131,13 +120,9 @@ def _finish(table: pd.DataFrame) -> pd.DataFrame:
     studies = table["uid"].map(patient_of)
     result = pd.DataFrame(
         {"study_id": studies, "patient_id": studies, "image": table["image"], "view": table["view"],
-         "report": table["report"]}
+         "report": table["report"], "split": studies.map(split_of)}
     )  # fmt: skip
-    groups = dict(zip(table["report"].unique(), report_groups(table["report"].unique()), strict=True))
-    result["report_group"] = table["report"].map(groups)
-    result["split"] = studies.map(split_of)
-    result["source"] = "openi"
-    result["findings"] = [[] for _ in range(len(table))]
+    result = finish(result, "openi", reports=True)
     for label, terms in label_terms().items():
         wanted = {term.lower() for term in terms}
         coded = [np.nan if UNCODED in problems else float(bool(wanted & problems)) for problems in table["problems"]]
@@ -146,8 +131,7 @@ def _finish(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _report_text(findings: Any, impression: Any, deidentified: str) -> str:
-    parts = [str(part).strip() for part in (findings, impression) if isinstance(part, str) and part.strip()]
-    text = " ".join(part if part[-1] in ".!?:" else part + "." for part in parts)
+    text = joined(findings, impression)
     if deidentified == "drop":
         text = TOKEN.sub("", text)
     return " ".join(text.split())
@@ -165,20 +149,6 @@ def _stem(name: str) -> str:
     return re.sub(r"^CXR(\d+_)?(?=\d+_IM)", "", stem)
 
 
-def _files(folder: Path, suffixes: Collection[str]) -> list[Path]:
-    """Files below ``folder`` that end so, sorted; through links too (images often lie on another disk), each folder once."""
-    found, seen = [], set()
-    for place, below, names in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link back up
-            below.clear()
-            continue
-        seen.add(real)
-        below.sort()
-        found += [Path(place, name) for name in names if Path(name).suffix.lower() in suffixes]
-    return sorted(found)
-
-
 def _damage(path: str) -> str:
     try:
         read_grey(path)
@@ -188,19 +158,7 @@ def _damage(path: str) -> str:
 
 
 def _table(folder: Path, name: str, *columns: str) -> pd.DataFrame:
-    path = folder / name
-    if not path.is_file():
-        raise DataError(f"Open-I: {name} is missing in {str(folder)!r}: put there {BOTH_LAYOUTS}.")
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise DataError(f"Open-I: {name} is not a readable CSV table ({error}): download it again.") from error
-    for column in columns:
-        if column not in table:
-            raise DataError(
-                f"Open-I: {name} has no column {column!r} (it has {', '.join(table.columns)}): "
-                "rename the column that holds it, or download the file again."
-            )
+    table = read_table(folder / name, "Open-I", columns, f"put there {BOTH_LAYOUTS}")
     return table.assign(uid=table["uid"].str.strip())
 
 
@@ -213,7 +171,7 @@ def _read_csv(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
 
 def _read_xml(folder: Path) -> tuple[pd.DataFrame, pd.DataFrame]:
     reports, projections = [], []
-    for path in _files(folder, {".xml"}):
+    for path in files_below(folder, {".xml"}):
         try:
             root = ElementTree.parse(path).getroot()
         except (ElementTree.ParseError, DefusedXmlException, LookupError, ValueError) as error:  # the last: encodings

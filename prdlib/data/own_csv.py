@@ -9,17 +9,18 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prdlib.data.groups import report_groups
 from prdlib.data.studies import LABEL_PREFIX, LABEL_VALUES, SPLITS, DataError, Studies, split_of, usable_rows
+from prdlib.data.tables import finish, refuse_cells
 from prdlib.images import read_grey
 
 
-def load(file: str, title: str = "own data") -> Studies:
+def load(file: str, title: str = "own data", reports: bool = True) -> Studies:
     """The studies of ``file``.
 
     Columns: study_id, patient_id, image (a path, relative ones below the file's folder), report; as you like view, split
     ('train', 'validation', 'test'; without it, by a hash of the patient's id) and label:<finding> (1, 0, -1 or empty). Rows
     without an id, an image or words in the report are left out and listed. title: of the collection, in tables and cards.
+    reports: False for labels alone: the column report is not read and may be missing.
     Raises DataError for a missing or unreadable file, a missing column, and what :class:`Studies` refuses.
     """
     path = Path(file).expanduser()
@@ -32,27 +33,20 @@ def load(file: str, title: str = "own data") -> Studies:
         raise DataError(f"{path.name} cannot be read as CSV ({reason}): save it as UTF-8.") from error
     for column in [column for column in table if column.startswith(LABEL_PREFIX)]:
         numbers = pd.to_numeric(table[column], errors="coerce")
-        _refuse(path, table[column], table[column].notna() & ~numbers.isin(LABEL_VALUES), "write 1, 0, -1 or nothing")
+        wrong = table[column].notna() & ~numbers.isin(LABEL_VALUES)
+        refuse_cells(path.name, table[column], wrong, "write 1, 0, -1 or nothing")
         table[column] = numbers
     if "split" in table:
-        _refuse(path, table["split"], ~table["split"].isin(SPLITS), f"write one of {', '.join(SPLITS)}")
-    table, dropped = usable_rows(table)
+        refuse_cells(path.name, table["split"], ~table["split"].isin(SPLITS), f"write one of {', '.join(SPLITS)}")
+    table, dropped = usable_rows(table if reports else table.assign(report=""), reports)
     table["image"] = [str(path.parent / image) for image in table["image"]]
     table["view"] = table["view"].fillna("unknown") if "view" in table else "unknown"
     if "split" not in table:
         table["split"] = table["patient_id"].map(split_of)
-    table["report_group"] = report_groups(table["report"]) if len(table) else []
-    table["source"], table["findings"] = title, [[] for _ in range(len(table))]
+    table = finish(table.drop(columns="findings", errors="ignore"), title, reports)
 
     def read_image(row: Mapping[str, Any]) -> np.ndarray:
         """uint8 [H, W]."""
         return read_grey(row["image"])
 
-    return Studies(table, dropped, title, {"file": path.name}, read_image)
-
-
-def _refuse(path: Path, column: pd.Series, wrong: pd.Series, rule: str) -> None:
-    """DataError for the first wrong cell, by its line in the file."""
-    if wrong.any():
-        row = int(np.flatnonzero(wrong)[0])
-        raise DataError(f"{path.name}, line {row + 2}: {column.name} is {column.iloc[row]!r}: {rule}.")
+    return Studies(table, dropped, title, {"file": path.name}, read_image, reports)

@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
+import stat
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -72,6 +74,7 @@ def prepare(studies: Studies, directory: str | Path, image_size: int, word_limit
     image_size: side of the square images, pixels (short side resized, centre cropped); word_limit: words kept of a report.
     An interrupted call goes on where it was; a change of table, options, size or limit starts afresh. Images that cannot be
     read go to dropped.csv. Two processes may call it at once: one waits for the other.
+    Studies without reports have empty reports of no words: enough for classification, refused by pre-training.
     Raises DataError when no image could be read, or when ``directory`` holds anything that is not prepared data: nothing
     but this function's own files is ever replaced.
     """
@@ -133,7 +136,7 @@ def _prepare(studies: Studies, directory: Path, image_size: int, word_limit: int
     parts_of = {directory / "shards" / f"{i:07d}": table[i : i + SHARD] for i in range(0, len(table), SHARD)}
     missing = [part["report"] for folder, part in parts_of.items() if not folder.is_dir()]
     reports = pd.concat(missing).unique().tolist() if missing else []
-    tagged = dict(zip(reports, find_breaks(tag(reports, word_limit)), strict=True)) if reports else {}
+    tagged = _tagged(reports if studies.reports else [], word_limit)
     shards = [_shard(studies, part, tagged, folder, image_size) for folder, part in parts_of.items()]
     drops = pd.concat(
         [studies.dropped, *(pd.read_csv(s / "dropped.csv", dtype=str) for s in shards)], ignore_index=True
@@ -155,7 +158,7 @@ def _prepare(studies: Studies, directory: Path, image_size: int, word_limit: int
     write_json(
         directory / "prepared.json",
         {"hash": key, "name": studies.name, "options": dict(studies.options), "labels": studies.labels,
-         "image_size": image_size, "word_limit": word_limit, "counts": counts, "dropped": len(drops)},
+         "reports": studies.reports, "image_size": image_size, "word_limit": word_limit, "counts": counts, "dropped": len(drops)},
     )  # fmt: skip
     shutil.rmtree(directory / "shards", ignore_errors=True)
 
@@ -167,7 +170,8 @@ def load_prepared(directory: str | Path) -> DatasetDict:
 
 
 def prepared_info(directory: str | Path) -> dict[str, Any]:
-    """prepared.json of a folder: hash, name, options, labels (order of the column), image_size, word_limit, counts."""
+    """prepared.json of a folder: hash, name, options, labels (order of the column), reports (whether there are any), image_size,
+    word_limit, counts."""
     path = Path(directory) / "prepared.json"
     if not path.is_file():
         raise DataError(
@@ -179,13 +183,19 @@ def prepared_info(directory: str | Path) -> dict[str, Any]:
 def content_hash(studies: Studies, image_size: int, word_limit: int) -> str:
     """Hash of everything that decides the prepared data but the pixels of image files (their sizes stand for them)."""
     table = studies.table
-    files = [
-        Path(p).stat().st_size if not str(p).startswith("phantom://") and Path(p).is_file() else 0
-        for p in table["image"]
-    ]
+    files = [0 if str(p).startswith("phantom://") else _file_size(p) for p in table["image"]]
     names = [Path(p).name if not str(p).startswith("phantom://") else p for p in table["image"]]
     rows = table.drop(columns=["image"]).to_json(orient="values")
     return hash_json([FORMAT, rules_of_breaks(), rows, names, files, dict(studies.options), image_size, word_limit], 16)
+
+
+def _file_size(path: str | Path) -> int:
+    """Bytes of a file, 0 where there is none; asked once, since some disks answer slowly."""
+    try:
+        facts = os.stat(path)
+    except OSError:
+        return 0
+    return facts.st_size if stat.S_ISREG(facts.st_mode) else 0
 
 
 def rows_hash(data: DatasetDict) -> str:
@@ -211,6 +221,22 @@ def tagged_report(row: Mapping[str, Any]) -> TaggedReport:
         row["n_words"],
         tuple(row["breaks"]),
     )
+
+
+def refuse_without_reports(data: Mapping[str, Dataset]) -> None:
+    """DataError when a row of prepared ``data`` has no report: contrastive training pairs images with reports."""
+    for name, split in data.items():
+        if 0 in split["n_words"]:
+            raise DataError(
+                f"The {name} data have no reports, only labels or boxes, and pre-training pairs images with reports: load a "
+                "collection with reports, and use these data for classification."
+            )
+
+
+def _tagged(reports: list[str], word_limit: int) -> dict[str, TaggedReport]:
+    """Report -> its words with tags and breaks; '' is the report of a collection without them, and asks for no tagger."""
+    found = find_breaks(tag(reports, word_limit)) if reports else []
+    return {"": TaggedReport("", (), (), (), (), 0), **dict(zip(reports, found, strict=True))}
 
 
 def _in_square(finding: Mapping[str, Any], geometry: Geometry) -> dict[str, Any]:

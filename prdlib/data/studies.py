@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import inspect
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,8 +12,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-
-from prdlib.text import normalise
 
 COLUMNS = ("study_id", "patient_id", "image", "view", "report", "report_group", "split", "source")
 SPLITS = {"train": 80, "validation": 8, "test": 12}  # per cent
@@ -25,15 +24,18 @@ class DataError(ValueError):
     """Input that cannot be used: one sentence with what, where and what to do."""
 
 
-def split_of(patient_id: str) -> str:
+def split_of(patient_id: str, shares: Mapping[str, int] = SPLITS) -> str:
     """'train', 'validation' or 'test' from the SHA-256 of the patient's id alone, so that a split needs no list, survives
-    missing files and never separates the images or studies of one patient."""
+    missing files and never separates the images or studies of one patient.
+
+    shares: split -> per cent, 100 together; fewer splits where a collection has a test list of its own.
+    """
     bucket = int.from_bytes(hashlib.sha256(f"{SPLIT_SALT}:{patient_id}".encode()).digest()[:8], "big") % 100
-    for name, share in SPLITS.items():
+    for name, share in shares.items():
         bucket -= share
         if bucket < 0:
             return name
-    raise AssertionError("the shares of SPLITS add up to 100")
+    raise AssertionError(f"the shares {dict(shares)} add up to less than 100")
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,8 @@ class Studies:
     dropped: what the reader left out: columns ``item`` (file, uid or row), ``reason``, ``where``.
     name: the reader's name; ``options``: what it was called with (plain JSON types).
     read_image: row -> grey image, uint8 [H, W].
+    reports: False for a collection of labels or boxes alone: every ``report`` is '' then, and nothing can be pre-trained on it;
+        ``report_group`` is another number for each study (data.groups.study_groups).
     """
 
     table: pd.DataFrame
@@ -54,6 +58,7 @@ class Studies:
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
     read_image: Any = None
+    reports: bool = True
 
     def __post_init__(self) -> None:
         missing = [c for c in (*COLUMNS, "findings") if c not in self.table]
@@ -85,14 +90,16 @@ class Studies:
             )
 
     def _refuse_cells(self) -> None:
-        problems = _unusable(self.table)
+        problems = _unusable(self.table, self.reports)
         if (problems != "").any():
             row = int(np.flatnonzero(problems != "")[0])
             raise DataError(
                 f"Row {row} of {self.name!r}: {problems.iloc[row]}: mend it, or leave such rows out (data.studies.usable_rows)."
             )
         for column in ("view", "source"):
-            self._refuse(~self.table[column].map(_is_text), column, "it must be text")
+            self._refuse(~_are_text(self.table[column]), column, "it must be text")
+        if not self.reports:
+            self._refuse(self.table["report"] != "", "report", "it must be '' in a collection without reports")
         self._refuse(~self.table["split"].isin(SPLITS), "split", f"it must be one of {', '.join(SPLITS)}")
         for column in (c for c in self.table.columns if c.startswith(LABEL_PREFIX)):
             numbers = pd.to_numeric(self.table[column], errors="coerce")
@@ -128,6 +135,7 @@ class Studies:
     def summary(self) -> pd.DataFrame:
         """Patients, studies, images and distinct reports (groups) of each split."""
         rows = self.table.groupby("split")[["patient_id", "study_id", "image", "report_group"]].nunique()
+        rows["report_group"] *= self.reports
         rows.columns = ["patients", "studies", "images", "distinct reports"]
         return rows.reindex([s for s in SPLITS if s in rows.index])
 
@@ -145,44 +153,61 @@ def empty_drops() -> pd.DataFrame:
     return pd.DataFrame(columns=["item", "reason", "where"])
 
 
-def usable_rows(table: pd.DataFrame) -> tuple[pd.DataFrame, pd.DataFrame]:
+def usable_rows(table: pd.DataFrame, reports: bool = True) -> tuple[pd.DataFrame, pd.DataFrame]:
     """(rows that :class:`Studies` accepts, drop table of the others): rows without an id, an image or a report with words.
 
-    table: columns study_id, patient_id, image, report and any others. Raises DataError when one of these columns is missing.
+    table: columns study_id, patient_id, image, report and any others. reports: False for labels or boxes alone: the column
+    report is not looked at. Raises DataError when one of these columns is missing.
     """
-    problems = _unusable(table)
+    problems = _unusable(table, reports)
     bad = problems[problems != ""]
     drops = pd.DataFrame({"item": bad.index.map(str), "reason": bad.to_numpy(), "where": "table, row"})
     return table[problems == ""].reset_index(drop=True), drops
 
 
-def _unusable(table: pd.DataFrame) -> pd.Series:
+def _unusable(table: pd.DataFrame, reports: bool) -> pd.Series:
     """What keeps each row from being used, '' for nothing."""
     problems = pd.Series("", index=table.index)
-    for column in ("report", "image", "patient_id", "study_id"):
+    for column in (*(("report",) if reports else ()), "image", "patient_id", "study_id"):
         if column not in table:
             raise DataError(f"The table has no column {column!r}: rename the column that holds it.")
         values = table[column]
-        problems[~values.map(_is_text)] = f"column {column!r} is not text (read the table with dtype=str)"
+        problems[~_are_text(values)] = f"column {column!r} is not text (read the table with dtype=str)"
         problems[values.isna() | (values.astype(str).str.strip() == "")] = f"column {column!r} is empty"
-    has_words = {text: bool(normalise(text)) for text in table["report"].unique() if _is_text(text)}
-    problems[(problems == "") & ~table["report"].map(has_words).astype(bool)] = "column 'report' has no words"
+    if not reports:
+        return problems
+    worded = {text: has_words(text) for text in table["report"].unique() if _is_text(text)}
+    problems[(problems == "") & ~table["report"].map(worded).astype(bool)] = "column 'report' has no words"
     return problems
+
+
+def has_words(text: str) -> bool:
+    """Whether anything is left of ``text`` when it is normalised (see prdlib.text.tagging), found without normalising it."""
+    return re.search(r"[^\W_]", text) is not None
 
 
 def _is_text(value: Any) -> bool:
     return isinstance(value, str) and value.strip() != ""
 
 
+def _are_text(values: pd.Series) -> pd.Series:
+    """:func:`_is_text` of each cell; at once where the column holds nothing but text."""
+    if isinstance(values.dtype, pd.StringDtype):
+        return values.notna() & (values.str.strip() != "")
+    return values.map(_is_text).astype(bool)
+
+
 def load_studies(name: str, **options: Any) -> Studies:
-    """The studies of a collection by the name of its reader: 'phantom', 'openi' or 'own_csv'.
+    """The studies of a collection by the name of its reader: 'phantom', 'openi', 'own_csv', or one of ``published``.
 
     Options are those of the reader's ``load``. Raises DataError, one sentence, for what a user can mend: an unknown
     collection or option, a missing folder, and what the readers say.
     """
-    from prdlib.data import openi, own_csv, phantom
+    from prdlib.data import chexpert, chexpert_5x200, mimic_cxr, ms_cxr, nih, openi, own_csv, phantom, rsna
 
-    readers = {"phantom": phantom.load, "openi": openi.load, "own_csv": own_csv.load}
+    rooms = (chexpert, chexpert_5x200, mimic_cxr, ms_cxr, nih, rsna)
+    published = {room.__name__.rpartition(".")[2]: room.load for room in rooms}
+    readers = {"phantom": phantom.load, "openi": openi.load, "own_csv": own_csv.load, **published}
     if name not in readers:
         raise DataError(f"Unknown collection {name!r}: choose one of {', '.join(readers)}.")
     known = inspect.signature(readers[name]).parameters
