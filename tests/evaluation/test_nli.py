@@ -168,6 +168,25 @@ def test_a_seed_decides_and_neither_model_nor_generators_are_touched(any_model):
     any_model.eval()
 
 
+def test_every_epoch_reads_every_pair_once_in_an_order_of_seed_and_epoch(model, monkeypatch):
+    read, forward = [], PairClassifier.forward
+
+    def spy(self, premises, hypotheses):
+        if self.training:
+            read.extend(zip(premises, hypotheses, strict=True))
+        return forward(self, premises, hypotheses)
+
+    monkeypatch.setattr(PairClassifier, "forward", spy)
+    pairs = planted()
+    for seed in (0, 1):
+        fine_tune(model, pairs, seed, settings=replace(QUICK, epochs=2, batch_size=25))
+    number = len(pairs.split("train"))
+    epochs = [tuple(read[i : i + number]) for i in range(0, len(read), number)]
+    assert [sorted(epoch) for epoch in epochs] == [sorted(epochs[0])] * 4
+    assert sorted(epochs[0]) == sorted(zip(*marked_pairs(model, pairs.split("train")), strict=True))
+    assert len(set(epochs)) == 4
+
+
 def test_what_encodes_text_learns_and_nothing_else(any_model):
     tuned = fine_tune(any_model, planted(), 0, settings=replace(QUICK, epochs=1)).classifier.model
     before = any_model.state_dict()
