@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,22 +46,27 @@ def run_ablation(
     cells = [cell_step(grid, row, seed, notebooks, run_dir.parent) for row, seed in grid.cells()]
     call = {"profile": grid.profile, "settings": dict(settings or {}), "data": base.data.directory, "grid": str(name)}
     last = Step("03_ablations", notebooks / "03_ablations.ipynb", {**call, "run_dir": str(run_dir)}, ())
-    steps = [*cells, last]
-    check_parameters(steps)
+    check_parameters([*cells, last])
     (run_dir / "log").mkdir(parents=True, exist_ok=True)
     jobs = jobs or base.jobs
     with lock(run_dir):
         report(cost(grid, run_dir, jobs))
-        statuses: dict[str, str] = {}
-        for chosen in (cells, [last]):
-            runner = Runner(base, steps, chosen, run_dir, set(), jobs, report, call)
+
+        def run(chosen: list[Step]) -> dict[str, str]:
+            runner = Runner(base, [*cells, last], chosen, run_dir, set(), jobs, report, call)
             runner.open()
             if not folder:
                 point_latest(run_dir)
-            statuses |= runner.run()
+            statuses = runner.run()
             for step in chosen:  # what a cell kept before it failed is no result
                 if statuses[step.key] != "succeeded":
                     forget_tables(step)
+            return statuses
+
+        statuses = run(cells)
+        # Notebook 03 reads what is finished: another cell since, and it runs again.
+        last = replace(last, needs=tuple(key for key, status in statuses.items() if status == "succeeded"))
+        statuses |= run([last])
     return RunReport(run_dir, statuses, time.monotonic() - started)
 
 
