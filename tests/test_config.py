@@ -168,3 +168,21 @@ def test_the_precision_that_a_machine_chooses_names_the_run(monkeypatch, precisi
     chosen = load_profile("cpu")
     assert chosen.training.autocast == precision
     assert chosen.run_id == load_profile("cpu", {"training.precision": precision}).run_id
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("data.views", ["Frontl"], "data.views: unknown view 'Frontl'.*did you mean 'Frontal'"),
+        ("training.freeze", ["txt"], "training.freeze: unknown encoder 'txt'.*did you mean 'text'"),
+    ],
+)
+def test_a_wrong_name_in_a_list_names_the_nearest(setting, value, message):
+    with pytest.raises(ConfigError, match=message):
+        load_profile("quick", {setting: value})
+
+
+def test_profile_openi_reads_frontal_films_and_its_data_are_others_than_with_lateral_ones():
+    both = load_profile("openi", {"data.views": ["Frontal", "Lateral"]})
+    assert load_profile("openi").data.views == ("Frontal",)
+    assert load_profile("openi").data_id() != both.data_id()
