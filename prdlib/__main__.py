@@ -18,7 +18,7 @@ from prdlib.repro import project_root, write_atomic
 from prdlib.settings import nearest, reference
 
 if TYPE_CHECKING:
-    from prdlib.notebook import Run
+    from prdlib.evaluate import Evaluation
 
 
 def parser() -> argparse.ArgumentParser:
@@ -31,7 +31,7 @@ def parser() -> argparse.ArgumentParser:
     pretrain = commands.add_parser("pretrain", help="train one method with one seed, without a notebook")
     evaluate = commands.add_parser(
         "evaluate",
-        help="the structure benchmark of one model or more, ours or not; AUROC, localisation, a fusion head of ours",
+        help="score one model or more, ours or not: the structure benchmark, zero-shot, or any other task, or all",
     )
     frozen = commands.add_parser("benchmark-set", help="write the edited reports of a split once, for any model")
     benchmark = commands.add_parser("benchmark", help="speed and memory: ratios to plain versions, measured in one run")
@@ -52,9 +52,9 @@ def parser() -> argparse.ArgumentParser:
     pretrain.add_argument("--seed", type=int, default=0)
     evaluate.add_argument("models", nargs="*", metavar="MODEL", help="a checkpoint's folder, clip:FOLDER, "
                           "open_clip:NAME:WEIGHTS, X.npz, embeddings:FOLDER (none: all trainings of the run)")  # fmt: skip
-    evaluate.add_argument("--task", default="structure", choices=("structure", "auroc", "localisation", "matching"),
-                          help="structure: the benchmark; of our checkpoints alone: auroc, zero-shot and linear probe; "
-                          "localisation, maps beside their controls; matching, a fusion head on frozen encoders")  # fmt: skip
+    evaluate.add_argument(
+        "--task", default="structure", help="by comma, or all: see prdlib/tasks.py, or a wrong name for the list"
+    )
     evaluate.add_argument("--grid", default="", help="the finished cells of an ablation, each row by its name")
     evaluate.add_argument("--benchmark", default="", help="a file of benchmark-set (default: drawn anew, seed 0)")
     evaluate.add_argument("--output", default="", help="folder for the tables as CSV, and their figures")
@@ -175,25 +175,25 @@ def _pretrain(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from prdlib.evaluation.adapters import PRDAdapter, load_model, reports_of
+    from prdlib.evaluate import evaluate_models, load_models, task_names
+    from prdlib.evaluation.adapters import reports_of
     from prdlib.evaluation.benchmark_set import benchmark_header, benchmark_split, load_benchmark_set, rules_hash
     from prdlib.notebook import open_run
     from prdlib.plots import save_figure
     from prdlib.structure_plots import gain_dumbbells, gain_heat_map
 
-    if len(set(options.models)) < len(options.models):
-        raise ConfigError("evaluate names a model twice: name each once.")
-    models = {(name, 0): load_model(name) for name in options.models}
+    tasks = task_names(options.task)
+    if options.benchmark and tasks != ("structure",):
+        raise ConfigError("--benchmark belongs to the task structure: leave it out.")
     run = open_run(options.profile, settings_of(options.set), data=options.data, grid=options.grid)
-    if options.grid or not models:
-        models = {key: PRDAdapter(model) for key, model in run.trainings().items()} | models
+    models = load_models(options.models, run)
     if options.grid:
         missing = len(run.rows) * len(run.seeds) - sum(name in run.rows for name, _ in models)
         print(
             f"grid     {run.grid.name}: {missing} of {len(run.rows) * len(run.seeds)} cells are not finished and left out"
         )
-    if options.task != "structure":
-        return _own_task(options, models, run)
+    if tasks != ("structure",):
+        return _print_evaluation(evaluate_models(models, tasks, run), tasks, options.output)
     split = benchmark_split(options.benchmark) if options.benchmark else "test"
     if split == "train":
         raise ConfigError(
@@ -260,17 +260,20 @@ def _benchmark(options: argparse.Namespace) -> int:
     return 0
 
 
-def _own_task(options: argparse.Namespace, models: dict, run: Run) -> int:
-    """A task for our own checkpoints: other models have other images, prompts, features and regions."""
-    from prdlib.own_tasks import OWN_TASKS, own_models
-
-    if options.benchmark:
-        raise ConfigError("--benchmark belongs to the task structure: leave it out.")
-    tables = OWN_TASKS[options.task](own_models(models, run, options.task), run)
-    for name, table in tables.items():
-        print(f"\n{options.task}, {name.replace('_', ' ')}\n{table.round(3).to_string(index=False)}")
-        if options.output:
-            write_atomic(Path(options.output) / f"{name}.csv", table.to_csv(index=False))
+def _print_evaluation(evaluation: Evaluation, tasks: Sequence[str], output: str) -> int:
+    """Of one task its tables, into ``output`` itself; of several the overview, their tables into folders below it."""
+    if len(tasks) > 1 or tasks == ("all",):
+        print(f"\n{evaluation.overview.round(3).to_string(index=False, na_rep='')}")
+        for task, why in evaluation.left_out.items():
+            print(f"left out: {task}. {why}")
+        if output:
+            evaluation.save(output)
+        return 0
+    for task, tables in evaluation.tables.items():
+        for name, table in tables.items():
+            print(f"\n{task}, {name.replace('_', ' ')}\n{table.round(3).to_string(index=False)}")
+            if output:
+                write_atomic(Path(output) / f"{name}.csv", table.to_csv(index=False))
     return 0
 
 

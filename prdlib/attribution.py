@@ -22,6 +22,7 @@ from prdlib.evaluation.grounding import POINTING_COLUMNS, Phrase, pointing_table
 from prdlib.models import PRDModel
 from prdlib.models.segment_encoder import words_of_reports
 from prdlib.models.text_encoder import merge_pieces
+from prdlib.text import plain
 
 
 @dataclass(frozen=True)
@@ -61,6 +62,31 @@ def grad_cam(model: PRDModel, images: np.ndarray, reports: Sequence[Sequence[str
     size = pixels.shape[-2:]
     maps = interpolate(coarse.detach().float(), size=size, mode="bilinear", align_corners=False)[:, 0]
     return Attribution(maps.cpu().numpy(), None, "Grad-CAM", "similarity of the pair")
+
+
+def phrase_grad_cam(
+    model: PRDModel,
+    images: np.ndarray,
+    reports: Sequence[Sequence[str]],
+    items: Sequence[Phrase],
+    size: int,
+    batch_size: int = 64,
+) -> np.ndarray:
+    """Grad-CAM of the image and a phrase alone ("small left pleural effusion"), for each phrase: [P, size, size].
+
+    images: uint8 [N, S, S]; reports: N marked words; items: phrases with rows of these. A map for the whole report cannot point
+    to one of its findings. For :func:`prdlib.evaluation.localisation.localisation_maps`.
+    """
+    if not items:
+        return np.zeros((0, size, size), dtype=np.float32)
+    words = [plain(report) for report in reports]
+    texts = [[words[item.row][w] for w in item.first_mention] for item in items]
+    rows = [item.row for item in items]
+    parts = [slice(i, i + batch_size) for i in range(0, len(items), batch_size)]
+    maps = np.concatenate([grad_cam(model, images[rows[part]], texts[part]).maps for part in parts])
+    return interpolate(torch.from_numpy(maps)[:, None], size=(size, size), mode="bilinear", align_corners=False)[
+        :, 0
+    ].numpy()
 
 
 def integrated_gradients(

@@ -16,8 +16,8 @@ from typing import Any
 
 import yaml
 
-from prdlib.repro import fast_precision, find_path, hash_collection, hash_json
-from prdlib.settings import ConfigError, build, merge, nearest, setting, undotted
+from prdlib.repro import fast_precision, find_path, hash_collection, hash_files, hash_json
+from prdlib.settings import ConfigError, build, default_of, merge, nearest, setting, undotted
 
 # Raise it when the same (seed, index) gives another film or report, so that no old file or run is taken for a new one.
 PHANTOM_VERSION = 3
@@ -72,11 +72,28 @@ CLINICAL = (
     "change_measurement",
 )
 VIEWS = ("Frontal", "Lateral")
+COLLECTIONS = (
+    "phantom",
+    "openi",
+    "own_csv",
+    "chexpert",
+    "chexpert_5x200",
+    "mimic_cxr",
+    "ms_cxr",
+    "nih",
+    "rsna",
+)  # readers
+OWN_SETTINGS = {
+    "directory": "directory",
+    "file": "directory",
+    "views": "views",
+    "deidentified": "deidentified",
+}  # of readers
 LATER_SETTINGS = {  # not in the name of a run while they have their defaults: older runs keep their names
     "model": ("segments", "segment_window", "segment_blocks", "distance_bias", "place_pooling", "region_positions"),
     "objective": ("segment_weight", "segment_temperature", "discrimination"),
     "training": ("mirror", "freeze"),
-    "data": ("views",),
+    "data": ("views", "options"),
 }
 FAMILIES = {"word_order": WORD_ORDER, "clinical": CLINICAL}  # of perturbations that training may draw from
 
@@ -85,16 +102,35 @@ FAMILIES = {"word_order": WORD_ORDER, "clinical": CLINICAL}  # of perturbations 
 class DataConfig:
     """Which studies, and how they are prepared."""
 
-    name: str = setting("phantom", "reader of the studies", choices=("phantom", "openi"))
-    directory: str = setting("", "folder of the collection as downloaded (the phantom needs none)")
+    name: str = setting("phantom", "reader of the studies", choices=COLLECTIONS)
+    directory: str = setting(
+        "", "folder of the collection as downloaded (the phantom needs none); own_csv: the CSV file"
+    )
     n_studies: int = setting(960, "phantom: number of studies, follow-ups included", low=1)
     seed: int = setting(0, "phantom: seed of anatomy, findings and wording", low=0)
     image_size: int = setting(64, "side of the prepared square image, pixels", low=32, high=1024)
     word_limit: int = setting(60, "words of a report that the encoders see", low=1, high=510)
     deidentified: str = setting("drop", "Open-I: the token XXXX in reports", choices=("keep", "drop"))
-    views: tuple[str, ...] = setting(VIEWS, "Open-I: projections that are read; a training draws one image of a study")
+    views: tuple[str, ...] = setting(
+        VIEWS, "Open-I, CheXpert, MIMIC-CXR: projections that are read; a training draws one image of a study"
+    )
+    options: dict[str, str | bool | int | float | list] = field(
+        default_factory=dict,
+        metadata={
+            "help": "further options of the reader, see its load: uncertain: ones for chexpert, images: FOLDER for ms_cxr"
+        },
+    )
 
     def __post_init__(self) -> None:
+        for option in self.options:
+            if option in OWN_SETTINGS:
+                raise ConfigError(
+                    f"Setting data.options.{option} is a setting of its own: use data.{OWN_SETTINGS[option]}."
+                )
+        if self.options and self.name == "phantom":
+            raise ConfigError(
+                "Setting data.options is for readers of files: the phantom's are data.n_studies and data.seed."
+            )
         for view in self.views:
             if view not in VIEWS:
                 raise ConfigError(
@@ -289,7 +325,7 @@ class RunConfig:
                 del training[name]
         for part, names in LATER_SETTINGS.items():
             for name in names:  # as they always were, they name nothing either
-                if settings[part][name] == getattr(self, part).__dataclass_fields__[name].default:
+                if settings[part][name] == default_of(getattr(self, part).__dataclass_fields__[name]):
                     del settings[part][name]
         if self.content:
             settings["data"]["content"] = self.content
@@ -299,10 +335,11 @@ class RunConfig:
 
     @cached_property
     def content(self) -> str:
-        """Hash of what the collection's folder holds; empty for the phantom, and while no folder is given."""
+        """Hash of what the collection's folder, or own table, holds; empty for the phantom, and while no folder is given."""
         folder = Path(self.data.directory).expanduser()
-        needed = self.data.name != "phantom" and self.data.directory and folder.is_dir()
-        return hash_collection(folder) if needed else ""
+        if self.data.name == "phantom" or not self.data.directory:
+            return ""
+        return hash_collection(folder) if folder.is_dir() else hash_files([folder]) if folder.is_file() else ""
 
     def with_data(self, folder: str = "") -> RunConfig:
         """These settings with the folder of the collection, absolute: ``folder``, or else data.directory.
@@ -322,7 +359,7 @@ class RunConfig:
             raise ConfigError(f"Data {name} need their folder: --data /path/to/{name} (make: DATA=/path/to/{name}; "
                               "a notebook: its parameter data).")  # fmt: skip
         path = find_path(folder)
-        if not path.is_dir():
+        if not path.is_dir() and not (name == "own_csv" and path.is_file()):
             raise ConfigError(f"Data {name} not found at {str(folder)!r}: give the folder of the collection as downloaded "
                               "(--data; make: DATA=; a notebook: its parameter data).")  # fmt: skip
         return replace(self, data=replace(self.data, directory=str(path)))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,11 @@ from matplotlib.figure import Figure
 
 from prdlib import repro
 from prdlib.ablation import Ablation, load_ablation
+from prdlib.attribution import phrase_grad_cam
 from prdlib.config import RunConfig, load_profile
 from prdlib.data import DataError, Studies, load_studies, prepare, prepared_info
 from prdlib.data.batches import EvaluationData
+from prdlib.data.studies import reader_options
 from prdlib.distributed import is_first
 from prdlib.evaluation import grounding, localisation
 from prdlib.evaluation.adapters import DualEncoder, PRDAdapter
@@ -70,7 +72,7 @@ class Run:
         data, test = self.config.data, self.split("test")
         ids = test.study_ids if data.name == "phantom" else ()
         twins = make_twins(ids, test.images.shape[-1], data.word_limit)
-        return twin_outcomes(PRDAdapter(model), twins, mean_image(self.split("train").images))
+        return twin_outcomes(PRDAdapter(model), twins, self.blind_image)
 
     @cached_property
     def studies(self) -> Studies:
@@ -78,7 +80,14 @@ class Run:
         data = self.config.data
         if data.name == "phantom":
             return load_studies("phantom", n=data.n_studies, size=data.image_size, seed=data.seed)
-        return load_studies(data.name, directory=data.directory, deidentified=data.deidentified, views=data.views)
+        known = reader_options(data.name)
+        own = {
+            "directory": data.directory,
+            "file": data.directory,
+            "views": data.views,
+            "deidentified": data.deidentified,
+        }
+        return load_studies(data.name, **{name: own[name] for name in own if name in known}, **data.options)
 
     @property
     def prepared_folder(self) -> Path:
@@ -139,6 +148,11 @@ class Run:
         objectives = {name: config.objective for name, config in configs.items()}
         return {name: o.kinds if o.discrimination_weight > 0 else () for name, o in objectives.items()}
 
+    @cached_property
+    def blind_image(self) -> np.ndarray:
+        """The mean image, uint8 [S, S]: of the training split, or of the test split where a collection has no other."""
+        return mean_image(self.split("train" if "train" in self.data else "test").images)
+
     def structure(
         self,
         models: Mapping[tuple[str, int], DualEncoder],
@@ -152,7 +166,7 @@ class Run:
         """
         train, data = self.split("train"), self.config.data
         return structure_report(
-            models, self.split(split), train, mean_image(train.images), data.name, data.word_limit,
+            models, self.split(split), train, self.blind_image, data.name, data.word_limit,
             self.trained_on() if trained_on is None else trained_on, self.config.evaluation.bootstrap, benchmark,
         )  # fmt: skip
 
@@ -216,7 +230,7 @@ class Run:
         shown = [p._replace(row=0) for p in grounding.shown_phrases(row, phrases, data.tagged[row].tags)]
         titles = [" ".join(words[i] for i in p.first_mention) for p in shown]
         items = [p._replace(name=p.name or title) for p, title in zip(shown, titles, strict=True)]
-        blind = mean_image(self.split("train").images)
+        blind = self.blind_image
         maps = localisation.localisation_maps(
             model,
             random_twin(model),
@@ -225,36 +239,48 @@ class Run:
             np.arange(2),
             blind,
             items,
-            attention_temperature=self.config.objective.attention_temperature,
+            maps_of=self.map_methods()["similarity"],
         )
         seen = {"mean image": blind, "other image": data.images[other]}
         boxes = [list(p.box) for p in shown if any(p.box)]
         return {name: seen.get(name, data.images[row]) for name in maps}, maps, titles, boxes
 
+    def map_methods(self) -> dict[str, Callable[..., np.ndarray]]:
+        """What makes a phrase's map: the local similarity (with the run's temperature), or Grad-CAM of the global one."""
+        tau1 = self.config.objective.attention_temperature
+        return {
+            "similarity": partial(localisation.phrase_maps, attention_temperature=tau1),
+            "Grad-CAM": phrase_grad_cam,
+        }
+
     def localisation(
-        self, models: Sequence[PRDModel], data: EvaluationData, phrases: Sequence[grounding.Phrase], most: int = 0
+        self,
+        models: Sequence[PRDModel],
+        data: EvaluationData,
+        phrases: Sequence[grounding.Phrase],
+        most: int = 0,
+        maps: str = "similarity",
     ) -> pd.DataFrame:
         """Pointing, CNR and mean IoU of a model's maps beside every control, see prdlib.evaluation.localisation.
 
         models: the training seeds of one method; most: only phrases of the first so many studies (0:
-        evaluation.grounding_studies). Empty in a collection without boxes.
+        evaluation.grounding_studies); maps: of :meth:`map_methods`. Empty in a collection without boxes.
         """
         most = most or self.config.evaluation.grounding_studies
         items = [phrase for phrase in phrases if phrase.row < most]
-        blind = mean_image(self.split("train").images)
         values = []
         for model in models:
-            maps = localisation.localisation_maps(
+            found = localisation.localisation_maps(
                 model,
                 random_twin(model),
                 data.images[:most],
                 data.marked[:most],
                 data.groups[:most],
-                blind,
+                self.blind_image,
                 items,
-                attention_temperature=self.config.objective.attention_temperature,
+                maps_of=self.map_methods()[maps],
             )
-            values.append(localisation.localisation_values(maps, items))
+            values.append(localisation.localisation_values(found, items))
         return localisation.localisation_table(values, items, self.config.evaluation.bootstrap)
 
     def keep(self, table: pd.DataFrame, name: str, decimals: int = 3) -> pd.DataFrame:

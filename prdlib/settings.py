@@ -10,7 +10,7 @@ import math
 import types
 import typing
 from collections.abc import Iterable, Mapping
-from dataclasses import field, fields, is_dataclass
+from dataclasses import MISSING, Field, field, fields, is_dataclass
 from typing import Any
 
 
@@ -22,6 +22,11 @@ def setting(default: Any, help: str, *, low: float | None = None, high: float | 
     """A dataclass field with its help text and, where it has one, its range (both ends included) or its choices."""
     metadata = {"help": help, "low": low, "high": high, "choices": choices}
     return field(default=default, metadata=metadata)
+
+
+def default_of(part: Field) -> Any:
+    """The value that a field has when it is not set; lists are tuples, so that only a mapping is made anew."""
+    return part.default_factory() if part.default_factory is not MISSING else part.default
 
 
 def undotted(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -83,8 +88,10 @@ def _check(hint: Any, value: Any, key: str, metadata: Mapping[str, Any]) -> Any:
     plain = typing.get_origin(hint) or hint
     if plain is dict and isinstance(value, Mapping):
         return {str(name): _check(typing.get_args(hint)[1], part, f"{key}.{name}", {}) for name, part in value.items()}
-    if isinstance(plain, types.UnionType):
-        plain = object
+    if plain is types.UnionType:  # as it comes, of one of these types
+        if not isinstance(value, typing.get_args(hint)):
+            raise ConfigError(f"Setting {key} needs one of {str(hint).replace(' | ', ', ')}, not {value!r}.")
+        return value
     if plain is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value)
     if not isinstance(value, plain) or (plain is int and isinstance(value, bool)):
@@ -116,8 +123,8 @@ def reference(cls: type) -> list[dict[str, Any]]:
         for part in parts or (top,):
             name = f"{top.name}.{part.name}" if parts else top.name
             meta = part.metadata
-            default = list(part.default) if isinstance(part.default, tuple) else part.default
-            default = {} if top.default_factory is dict else default
+            default = default_of(part)
+            default = list(default) if isinstance(default, tuple) else default
             span = ", ".join(meta["choices"]) if meta.get("choices") else (
                 "" if meta.get("low") is None else f"{meta['low']} to {'' if meta.get('high') is None else meta['high']}".strip()
             )  # fmt: skip

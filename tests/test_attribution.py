@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from prdlib.attribution import attribution_pointing, grad_cam, integrated_gradients, phrase_gradients
+from prdlib.attribution import attribution_pointing, grad_cam, integrated_gradients, phrase_grad_cam, phrase_gradients
 from prdlib.config import load_profile
 from prdlib.evaluation.grounding import Phrase
 from prdlib.models import build_model
@@ -127,3 +127,13 @@ def test_pointing_by_attribution_comes_with_its_blind_control(model):
     assert (table["value"] == 0.5).all()
     assert (table["n"] == 4).all()
     assert attribution_pointing(model, images(), WORDS, blind, [], 100).empty
+
+
+def test_phrases_have_a_map_of_their_own_words(model):
+    """Of marked reports: the map of a phrase is that of its words alone, on the image of its row."""
+    marked = [("no", "edema", ";", "small", "left", "effusion"), ("no", "acute", "disease")]
+    items = [Phrase(0, "effusion", (2, 3, 4), (0, 0, 1, 1)), Phrase(1, "disease", (1, 2), (0, 0, 1, 1))]
+    maps = phrase_grad_cam(model, images(), marked, items, 32, batch_size=1)
+    alone = grad_cam(model, images(), [("small", "left", "effusion"), ("acute", "disease")]).maps
+    np.testing.assert_allclose(maps, alone, rtol=1e-4, atol=1e-6)
+    assert phrase_grad_cam(model, images(), marked, [], 32).shape == (0, 32, 32)

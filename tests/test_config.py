@@ -3,7 +3,7 @@
 import pytest
 
 import prdlib.config
-from prdlib.config import PAPER_METHODS, WORD_ORDER, ConfigError, RunConfig, load_profile, profiles
+from prdlib.config import COLLECTIONS, PAPER_METHODS, WORD_ORDER, ConfigError, RunConfig, load_profile, profiles
 from prdlib.settings import reference
 
 
@@ -186,3 +186,39 @@ def test_profile_openi_reads_frontal_films_and_its_data_are_others_than_with_lat
     both = load_profile("openi", {"data.views": ["Frontal", "Lateral"]})
     assert load_profile("openi").data.views == ("Frontal",)
     assert load_profile("openi").data_id() != both.data_id()
+
+
+def test_every_reader_is_a_choice_and_its_options_are_settings():
+    from prdlib.data.studies import _readers
+
+    assert set(COLLECTIONS) == set(_readers())
+    config = load_profile("cpu", {"data.name": "chexpert", "data.options.uncertain": "ones"})
+    assert config.data.options == {"uncertain": "ones"}
+    assert config.data_id() != load_profile("cpu", {"data.name": "chexpert"}).data_id()
+    assert "options" not in load_profile("cpu").scientific()["data"]  # older runs keep their names
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"data.name": "chexprt"}, "did you mean 'chexpert'"),
+        ({"data.name": "openi", "data.options.views": ["Frontal"]}, "is a setting of its own: use data.views"),
+        ({"data.options.n": 3}, "the phantom's are data.n_studies and data.seed"),
+        ({"data.name": "nih", "data.options": {"a": {"b": 1}}}, "needs one of str, bool, int, float, list, not"),
+    ],
+)
+def test_options_of_readers_that_do_not_fit_are_refused(settings, message):
+    with pytest.raises(ConfigError, match=message):
+        load_profile("cpu", settings)
+
+
+def test_an_own_table_is_a_file_and_names_its_run(tmp_path):
+    table = tmp_path / "mine.csv"
+    table.write_text("study_id\n1\n")
+    config = load_profile("cpu", {"data.name": "own_csv"}).with_data(str(table))
+    assert config.data.directory == str(table)
+    before = config.content
+    table.write_text("study_id\n2\n")
+    assert before != load_profile("cpu", {"data.name": "own_csv"}).with_data(str(table)).content
+    with pytest.raises(ConfigError, match="give the folder of the collection"):
+        load_profile("cpu", {"data.name": "nih"}).with_data(str(table))

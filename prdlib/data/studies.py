@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -198,26 +198,34 @@ def _are_text(values: pd.Series) -> pd.Series:
 
 
 def load_studies(name: str, **options: Any) -> Studies:
-    """The studies of a collection by the name of its reader: 'phantom', 'openi', 'own_csv', or one of ``published``.
+    """The studies of a collection by the name of its reader, one of prdlib.config.COLLECTIONS.
 
     Options are those of the reader's ``load``. Raises DataError, one sentence, for what a user can mend: an unknown
     collection or option, a missing folder, and what the readers say.
     """
-    from prdlib.data import chexpert, chexpert_5x200, mimic_cxr, ms_cxr, nih, openi, own_csv, phantom, rsna
-
-    rooms = (chexpert, chexpert_5x200, mimic_cxr, ms_cxr, nih, rsna)
-    published = {room.__name__.rpartition(".")[2]: room.load for room in rooms}
-    readers = {"phantom": phantom.load, "openi": openi.load, "own_csv": own_csv.load, **published}
-    if name not in readers:
-        raise DataError(f"Unknown collection {name!r}: choose one of {', '.join(readers)}.")
-    known = inspect.signature(readers[name]).parameters
+    known = reader_options(name)
     unknown = sorted(set(options) - set(known))
     if unknown:
         raise DataError(f"{name} has no option {unknown[0]!r}: choose from {', '.join(known)}.")
     needed = [key for key, option in known.items() if option.default is option.empty and key not in options]
     if needed:
         raise DataError(f"{name} needs the option {needed[0]!r}: give it to load_studies.")
-    return readers[name](**options)
+    return _readers()[name](**options)
+
+
+def reader_options(name: str) -> Mapping[str, inspect.Parameter]:
+    """The options of a collection's reader, by name. Raises DataError for an unknown collection."""
+    readers = _readers()
+    if name not in readers:
+        raise DataError(f"Unknown collection {name!r}: choose one of {', '.join(readers)}.")
+    return inspect.signature(readers[name]).parameters
+
+
+def _readers() -> dict[str, Callable[..., Studies]]:
+    from prdlib.data import chexpert, chexpert_5x200, mimic_cxr, ms_cxr, nih, openi, own_csv, phantom, rsna
+
+    rooms = (phantom, openi, own_csv, chexpert, chexpert_5x200, mimic_cxr, ms_cxr, nih, rsna)
+    return {room.__name__.rpartition(".")[2]: room.load for room in rooms}
 
 
 def existing_folder(path: str | Path, what: str) -> Path:

@@ -36,7 +36,7 @@ class DualEncoder(Protocol):
     """What the benchmark asks of a model. The score of a pair is the inner product of the two vectors.
 
     A model with an attribute ``reads_segments`` that is true is given reports with marks where segments begin (see
-    prdlib.text.segments).
+    prdlib.text.segments). An attribute ``logit_scale`` is what its training multiplies a cosine by.
 
     Both functions must depend on each input alone (eval mode, no batch statistics).
     """
@@ -54,6 +54,7 @@ class PRDAdapter:
     def __init__(self, model: PRDModel) -> None:
         self.model = model.eval()
         self.reads_segments = model.config.segments != "none"
+        self.logit_scale = float(model.scales()[0].detach())
 
     @torch.inference_mode()
     def encode_images(self, images: np.ndarray) -> Tensor:
@@ -99,6 +100,7 @@ class TransformersCLIP:
         self.context = min(self.processor.tokenizer.model_max_length, positions or NO_LIMIT)
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device).eval()
+        self.logit_scale = float(self.model.logit_scale.detach().exp())
 
     @torch.inference_mode()
     def encode_images(self, images: np.ndarray) -> Tensor:
@@ -148,6 +150,7 @@ class OpenCLIP:
             ) from error
         self.device = device or ("cuda" if torch.cuda.is_available() else "cpu")
         self.model.to(self.device).eval()
+        self.logit_scale = float(self.model.logit_scale.detach().exp())
 
     @torch.inference_mode()
     def encode_images(self, images: np.ndarray) -> Tensor:

@@ -15,7 +15,7 @@ an *untrained* model. What counts is the gain over the best of them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import pandas as pd
@@ -126,12 +126,13 @@ def localisation_maps(
     blind_image: np.ndarray,
     items: Sequence[Phrase],
     seed: int = 0,
-    attention_temperature: float = 4.0,
+    maps_of: Callable[..., np.ndarray] = phrase_maps,
 ) -> dict[str, np.ndarray]:
     """Maps [P, S, S] of the study's image and of every control, for the same phrases.
 
     images: uint8 [N, S, S]; reports: N marked words; groups: [N], equal for reports that say the same; blind_image: the mean of
-    the training images.
+    the training images. maps_of: (model, images, reports, items, size) -> maps, such as :func:`phrase_maps` (what the local
+    similarity finds where) or prdlib.attribution.phrase_grad_cam.
     """
     if not items:
         return {}
@@ -150,7 +151,7 @@ def localisation_maps(
         "name alone": (model, own, names, alone),
         "untrained": (untrained, images, reports, items),
     }
-    return {name: phrase_maps(*asked, size, attention_temperature) for name, asked in shown.items()}
+    return {name: maps_of(*asked, size) for name, asked in shown.items()}
 
 
 def localisation_values(maps: Mapping[str, np.ndarray], items: Sequence[Phrase]) -> pd.DataFrame:

@@ -1,0 +1,255 @@
+"""Tasks of ``evaluate``: models and a run -> tables by name, and what of them an overview shows.
+
+structure        the structure benchmark with its blind controls                                         any model
+zero_shot        prompts, by global and local similarity; of exclusive classes the nearest                any model
+nli              entailment, neutral, contradiction: zero-shot, fine-tuned, and blind controls            ours
+auroc            zero-shot and linear-probe AUROC, of every label and of left against right               ours
+localisation     maps of phrases beside their controls, for a collection with boxes                       ours
+matching         a fusion head on the frozen encoders, for a phantom                                      ours
+
+Models are (name, training seed) -> model; trainings of one name are its seeds, a second level of every interval.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from prdlib.config import ConfigError
+from prdlib.evaluation.adapters import DualEncoder, PRDAdapter
+
+if TYPE_CHECKING:
+    from prdlib.models import PRDModel
+    from prdlib.notebook import Run
+
+Models = Mapping[tuple[str, int], DualEncoder]
+Tables = dict[str, pd.DataFrame]
+BINDING = ["method", "scores", "segments", "place", "exchanged", "value", "ci_low", "ci_high", "n", "seeds", "chance"]
+LINES = ["metric", "model", "value", "ci_low", "ci_high", "n", "seeds", "chance", "control"]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a task does and needs.
+
+    tables: (models, run) -> tables by name. lines: of these tables what an overview shows, columns LINES; control is what the
+    same score reaches without what it is about (the best blind control, an untrained encoder, a constant), NaN where there is
+    none. needs: of 'reports', 'labels', 'boxes', 'twins', 'train', 'validation', what the collection must have. ours: for our
+    own models alone, since others have other features, regions and words.
+    """
+
+    tables: Callable[[Models, Run], Tables]
+    lines: Callable[[Tables], pd.DataFrame]
+    needs: tuple[str, ...]
+    ours: bool = True
+
+
+def lacks(task: str, run: Run) -> str:
+    """What ``task`` needs and the collection has not, in one sentence; '' for nothing."""
+    info, test = run.info, run.split("test")
+    there = {
+        "reports": info.get("reports", True),
+        "labels": bool(info["labels"]),
+        "boxes": any(finding.get("box") is not None for findings in test.findings for finding in findings),
+        "twins": run.config.data.name == "phantom",
+        "train": "train" in run.data,
+        "validation": "validation" in run.data,
+    }
+    missing = [part for part in TASKS[task].needs if not there[part]]
+    names = {
+        "train": "training studies",
+        "validation": "validation studies",
+        "twins": "twins, which only a phantom has",
+    }
+    if not missing:
+        return ""
+    return f"The task {task} needs {names.get(missing[0], missing[0])}; {run.config.data.name} has none."
+
+
+def run_task(task: str, models: Models, run: Run) -> Tables:
+    """The tables of one task. ConfigError when the collection or a model has not what it needs."""
+    from prdlib.evaluation.structure_report import check_sizes
+
+    missing = lacks(task, run)
+    if missing:
+        raise ConfigError(missing)
+    other = [name for (name, _), model in models.items() if not isinstance(model, PRDAdapter)]
+    if other and TASKS[task].ours:
+        raise ConfigError(f"The task {task} is for checkpoints of this library, {other[0]} is none.")
+    check_sizes(models, run.split("test").images.shape[-1], run.config.data.word_limit)
+    return TASKS[task].tables(models, run)
+
+
+def _inner(models: Models) -> dict[tuple[str, int], PRDModel]:
+    return {key: model.model for key, model in models.items()}
+
+
+def structure(models: Models, run: Run) -> Tables:
+    """See :class:`prdlib.evaluation.structure_report.StructureReport`."""
+    return run.structure(models).tables()
+
+
+def _structure_lines(tables: Tables) -> pd.DataFrame:
+    gains = tables["image_gain"]
+    gains = gains[gains["n"] > 0]
+    accuracy = gains.assign(metric=gains["test"] + ", accuracy", value=gains["accuracy"], control=gains["best_blind"])
+    gain = gains.assign(metric=gains["test"] + ", image gain", value=gains["image_gain"], ci_low=gains["gain_low"],
+                        ci_high=gains["gain_high"], chance=0.0, control=np.nan)  # fmt: skip
+    return pd.concat([accuracy, gain], ignore_index=True)
+
+
+def zero_shot(models: Models, run: Run) -> Tables:
+    """See :mod:`prdlib.evaluation.zero_shot_tables`."""
+    from prdlib.evaluation.zero_shot_tables import zero_shot_tables
+
+    validation = run.split("validation") if "validation" in run.data else None
+    return zero_shot_tables(models, run.split("test"), validation, run.config.evaluation.bootstrap)
+
+
+def nli(models: Models, run: Run) -> Tables:
+    """nli: of the phantom's sentence pairs, fine-tuned and zero-shot with their controls; see prdlib.evaluation.nli."""
+    from prdlib.data.nli import load_phantom_pairs
+    from prdlib.evaluation.nli import fine_tuned_nli, zero_shot_nli
+
+    pairs, resamples = load_phantom_pairs(), run.config.evaluation.bootstrap
+    inner = _inner(models)
+    parts = [zero_shot_nli(inner, pairs, resamples), fine_tuned_nli(inner, pairs, resamples=resamples)]
+    return {"nli": pd.concat(parts, ignore_index=True)}
+
+
+def _nli_lines(tables: Tables) -> pd.DataFrame:
+    table = tables["nli"]
+    shown = table[table["task"].isin(["zero-shot", "fine-tuned"])]
+    return shown.assign(metric=shown["task"] + ", " + shown["label"], model=shown["series"])
+
+
+def auroc(models: Models, run: Run) -> Tables:
+    """zero_shot and linear_probe, see :func:`prdlib.evaluation.downstream.auroc_tables`, and :mod:`prdlib.evaluation.sides`."""
+    from prdlib.evaluation.downstream import auroc_tables
+    from prdlib.evaluation.sides import sides_table
+
+    splits = {name: run.split(name) for name in ("train", "validation", "test")}
+    resamples = run.config.evaluation.bootstrap
+    tables = auroc_tables(_inner(models), splits, run.info["labels"], resamples)
+    return {**tables, "sides": sides_table(_inner(models), splits, resamples)}
+
+
+def _auroc_lines(tables: Tables) -> pd.DataFrame:
+    parts = [
+        tables[name][tables[name]["label"] == "mean"].assign(metric=f"{title}, mean AUROC")
+        for name, title in (("zero_shot", "zero-shot"), ("linear_probe", "linear probe"))
+    ]
+    sides = tables["sides"]
+    return pd.concat([*parts, sides.assign(metric=sides["task"] + ", left from right, AUROC")], ignore_index=True)
+
+
+def localisation(models: Models, run: Run) -> Tables:
+    """One table: every score of the maps of each method, of every control, and the gain over the best of them; maps being of the
+    local similarity, and of Grad-CAM on the global one.
+
+    ConfigError when no box belongs to words of its report.
+    """
+    from prdlib.evaluation.grounding import phrases
+
+    test = run.split("test")
+    found = phrases(test.findings, [report.offsets for report in test.tagged])
+    if not found:
+        raise ConfigError(
+            f"The task localisation needs boxes of what reports say; those of {run.config.data.name} belong to no words."
+        )
+    inner = _inner(models)
+    tables = [
+        run.localisation([model for (n, _), model in inner.items() if n == name], test, found, maps=maps).assign(
+            method=name, maps=maps
+        )
+        for name in dict.fromkeys(name for name, _ in models)
+        for maps in run.map_methods()
+    ]
+    return {"localisation": pd.concat(tables, ignore_index=True)}
+
+
+def _localisation_lines(tables: Tables) -> pd.DataFrame:
+    table = tables["localisation"].rename(columns={"method": "model"})
+    keys = ["model", "maps", "metric"]
+    best = table[~table["input"].isin(["image", "gain over best control"])].groupby(keys)["value"].max()
+    own = table[table["input"] == "image"]
+    control = best.reindex(pd.MultiIndex.from_frame(own[keys])).to_numpy()
+    return own.assign(control=control, metric=own["metric"] + ", " + own["maps"])
+
+
+def matching(models: Models, run: Run) -> Tables:
+    """A fusion head on the frozen encoders of every training, beside the inner product of the same encoders.
+
+    matching_history: how it learnt; matching_pairs: share of test studies whose own report scores above another's, by either;
+    matching_twins: exchange accuracy across and inside segments (of a model that reads whole reports: sentences);
+    matching_directions: each way apart, and the blind lean of all twins. The head's seed is the training's.
+
+    ConfigError when there are none.
+    """
+    from prdlib.evaluation.embeddings import mean_image
+    from prdlib.evaluation.matching import fit_matching, matching_accuracy, matching_twins
+    from prdlib.evaluation.twins import binding_table, direction_table, make_twins, share, twin_outcomes
+
+    train, test = run.split("train"), run.split("test")
+    resamples, limit = run.config.evaluation.bootstrap, run.config.data.word_limit
+    twins, blind = make_twins(test.study_ids, test.images.shape[-1], limit), mean_image(train.images)
+    if not twins.study_ids:
+        raise ConfigError("No test study has two findings to exchange: raise data.n_studies.")
+    history, pairs, outcomes = [], [], []
+    for (name, seed), model in _inner(models).items():
+        probe = fit_matching(model, train, seed)
+        history.append(probe.history.assign(method=name, seed=seed))
+        pairs.append(matching_accuracy(probe, test).assign(method=name, seed=seed))
+        for scores, found in (("inner product", twin_outcomes(PRDAdapter(model), twins, blind)),
+                              ("fusion head", matching_twins(probe, twins, blind))):  # fmt: skip
+            outcomes.append(found.assign(method=name, seed=seed, scores=scores))
+    pairs, outcomes = pd.concat(pairs, ignore_index=True), pd.concat(outcomes, ignore_index=True)
+    told = [
+        {
+            "method": name,
+            "scores": scores,
+            **share(part.pivot(index="study_id", columns="seed", values=scores), resamples),
+        }
+        for name, part in pairs.groupby("method", sort=False)
+        for scores in ("inner product", "fusion head")
+    ]
+    binding, directions = [], []
+    for (name, scores), part in outcomes.groupby(["method", "scores"], sort=False):
+        kind = next(model for (n, _), model in _inner(models).items() if n == name).config.segments
+        kind = kind if kind in ("clause", "item", "phrase") else "sentence"
+        binding.append(binding_table(part, kind, resamples).assign(method=name, scores=scores, segments=kind))
+        directions.append(direction_table(part, resamples).assign(method=name, scores=scores))
+    return {
+        "matching_history": pd.concat(history, ignore_index=True),
+        "matching_pairs": pd.DataFrame(told),
+        "matching_twins": pd.concat(binding, ignore_index=True)[BINDING],
+        "matching_directions": pd.concat(directions, ignore_index=True),
+    }
+
+
+def _matching_lines(tables: Tables) -> pd.DataFrame:
+    told, twins = tables["matching_pairs"], tables["matching_twins"]
+    told = told.assign(metric="own report above another's, " + told["scores"])
+    twins = twins[twins["exchanged"] == "all"]
+    twins = twins.assign(metric="twins " + twins["place"] + ", " + twins["scores"])
+    return pd.concat([told, twins], ignore_index=True).rename(columns={"method": "model"})
+
+
+TASKS: dict[str, Task] = {
+    "zero_shot": Task(zero_shot, lambda tables: tables["zero_shot_lines"], ("labels",), ours=False),
+    "auroc": Task(auroc, _auroc_lines, ("reports", "labels", "train", "validation")),
+    "nli": Task(nli, _nli_lines, ()),
+    "localisation": Task(localisation, _localisation_lines, ("reports", "boxes")),
+    "structure": Task(structure, _structure_lines, ("reports", "train"), ours=False),
+    "matching": Task(matching, _matching_lines, ("reports", "twins", "train")),
+}
+
+
+def overview_lines(task: str, tables: Tables) -> pd.DataFrame:
+    """The overview's lines of a task: columns task and LINES."""
+    lines = TASKS[task].lines(tables)
+    return lines.reindex(columns=LINES).assign(task=task)[["task", *LINES]]
