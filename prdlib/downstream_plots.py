@@ -1,0 +1,104 @@
+"""Figures of notebook 05 from its tables: what labels are worth, curves of one, what is retrieved. Nothing is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from textwrap import fill
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
+
+from prdlib.config import in_order
+from prdlib.plots import BLUE, GREEN, GREY, METHOD_NAMES, RED, draw_image, image_grid, method_colour
+
+TITLES = {"ROC": "ROC", "PR": "precision and recall", "reliability": "reliability"}
+AXES = {
+    "ROC": ("share of false positives", "sensitivity"),
+    "PR": ("recall", "precision"),
+    "reliability": ("mean probability in a bin", "share with the label (n: studies)"),
+}
+
+
+def label_efficiency_curves(table: pd.DataFrame, metric: str = "AUROC") -> Figure:
+    """Mean over labels of ``metric`` at each share of the training patients, a panel for each mode.
+
+    table: see prdlib.evaluation.label_efficiency. Bars: 95 % intervals over patients, subsets and trainings.
+    """
+    means = table[(table["label"] == "mean") & (table["metric"] == metric)]
+    modes, shares = list(dict.fromkeys(means["mode"])), sorted(means["share"].unique())
+    figure = Figure(figsize=(1.5 + 4.2 * len(modes), 3.6), layout="constrained")
+    for axis, mode in zip(np.atleast_1d(figure.subplots(1, len(modes), sharey=True)), modes, strict=True):
+        part = means[means["mode"] == mode]
+        names = in_order(part["model"])
+        for place, name in enumerate(names):
+            rows = part[part["model"] == name].sort_values("share")
+            x = rows["share"] * 1.06 ** (place - (len(names) - 1) / 2)  # side by side, or bars hide each other
+            bars = np.abs(np.stack([rows["value"] - rows["ci_low"], rows["ci_high"] - rows["value"]]))
+            control = name not in METHOD_NAMES
+            axis.errorbar(x, rows["value"], yerr=bars, label=METHOD_NAMES.get(name, name), capsize=2, lw=1.4, marker="o", ms=4,
+                          color=method_colour(name, "black" if control else BLUE), ls="--" if control else "-")  # fmt: skip
+        axis.set_xscale("log")
+        axis.xaxis.set_major_locator(FixedLocator(shares))
+        axis.xaxis.set_minor_locator(NullLocator())
+        axis.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axis.set(title=mode, xlabel="training patients with labels")
+        axis.axhline(part["chance"].iloc[0], color=GREY, lw=0.8, ls=":", label="chance")
+        axis.grid(axis="y", lw=0.3)
+    figure.axes[0].set_ylabel(f"mean {metric} of the labels (test)")
+    figure.axes[-1].legend(fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5), frameon=False)
+    return figure
+
+
+def label_curves(curves: Mapping[str, pd.DataFrame], prevalence: float, title: str = "") -> Figure:
+    """ROC, precision over recall and reliability of one label, a line with its 95 % band for each model.
+
+    curves: model -> table of prdlib.evaluation.curves; prevalence: of the label in test, the precision of a blind guess.
+    """
+    figure = Figure(figsize=(11, 3.9), layout="constrained")
+    for axis, (curve, name) in zip(figure.subplots(1, 3), TITLES.items(), strict=True):
+        for model, table in curves.items():
+            points = table[table["curve"] == curve]
+            colour = method_colour(model)
+            if curve == "reliability":
+                bars = np.abs(np.stack([points["y"] - points["low"], points["high"] - points["y"]]))
+                axis.errorbar(points["x"], points["y"], yerr=bars, color=colour, marker="o", ms=3, lw=1.2, capsize=2,
+                              label=METHOD_NAMES.get(model, model))  # fmt: skip
+                if len(curves) == 1:
+                    for row in points.itertuples():
+                        axis.annotate(str(row.n), (row.x, row.high), fontsize=7, ha="center", va="bottom")
+                continue
+            axis.plot(points["x"], points["y"], color=colour, lw=1.4, drawstyle="steps-pre" if curve == "PR" else "default",
+                      label=METHOD_NAMES.get(model, model))  # fmt: skip
+            axis.fill_between(points["x"], points["low"], points["high"], color=colour, alpha=0.12, lw=0)
+        blind = {"ROC": ([0, 1], [0, 1]), "PR": ([0, 1], [prevalence] * 2), "reliability": ([0, 1], [0, 1])}[curve]
+        axis.plot(*blind, color=GREY, lw=0.9, ls=":", label="calibrated" if curve == "reliability" else "chance")
+        axis.set(title=name, xlabel=AXES[curve][0], ylabel=AXES[curve][1], xlim=(-0.02, 1.02), ylim=(-0.02, 1.05))
+    figure.axes[0].legend(fontsize=8, loc="lower right")
+    figure.axes[2].legend(fontsize=8, loc="upper left")
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def retrieval_sheet(images: np.ndarray, reports: Sequence[str], examples: pd.DataFrame, width: int = 62) -> Figure:
+    """Each query's film beside the reports nearest to it, the right one in green.
+
+    images: uint8 [N, S, S]; reports: N texts; examples: rows 'image to report' of prdlib.evaluation.retrieval.retrieved_examples.
+    """
+    queries = list(dict.fromkeys(examples["query"]))
+    figure, axes = image_grid(len(queries), 2, 4.6, 2.4)
+    for (picture, text), query in zip(np.atleast_2d(axes), queries, strict=True):
+        draw_image(picture, images[query], [])
+        picture.set_title("query", fontsize=8)
+        text.axis("off")
+        line = 0.0
+        for row in examples[examples["query"] == query].sort_values("place").itertuples():
+            shown = fill(f"{row.place}. ({row.score:.2f}) {reports[row.row]}", width)
+            shown = shown if shown.count("\n") < 4 else "\n".join(shown.split("\n")[:4]) + " ..."
+            text.text(-0.35, 1 - line, shown, transform=text.transAxes, fontsize=7, va="top",
+                      color=GREEN if row.right else "#333333", weight="bold" if row.right else "normal")  # fmt: skip
+            line += 0.075 * (shown.count("\n") + 1) + 0.03
+        if not examples[(examples["query"] == query) & examples["right"]].size:
+            text.set_title("its own report is not among them", fontsize=8, color=RED)
+    return figure
