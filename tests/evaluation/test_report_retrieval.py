@@ -119,7 +119,8 @@ class TestControls:
         assert np.array_equal(drawn, text_choices(train, test, seed=1)["random report"])
 
     def test_the_ceiling_shares_more_in_order_than_what_has_the_same_words(self):
-        train = collection(["edema mild with effusion left small", "small left effusion with edema"], [[1, 1]] * 2)
+        reports = ["mild edema with left effusion small", "small today left again effusion now with then"]
+        train = collection(reports, [[1, 1]] * 2)  # the first has all the words, two in order; the second has four in order
         test = collection(["small left effusion with mild edema"], [[1, 1]])
         assert text_choices(train, test)[CEILING].tolist() == [1]
 
