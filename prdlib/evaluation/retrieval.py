@@ -1,4 +1,7 @@
-"""Retrieval between images and reports, with equal reports counted as one."""
+"""Retrieval between images and reports, with equal reports counted as one: recall at k, median rank, examples.
+
+What the retrieved share with the query by label is in :mod:`prdlib.evaluation.label_retrieval`.
+"""
 
 from __future__ import annotations
 
@@ -7,9 +10,43 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 import torch
+from scipy.signal import fftconvolve
+from scipy.stats import binom, hypergeom
 from torch import Tensor
 
-from prdlib.evaluation.statistics import mean_interval
+from prdlib.evaluation.statistics import bootstrap_weights, mean_interval, redraw_seeds, weighted_median
+
+DIRECTIONS = ("image to report", "report to image")
+RETRIEVAL_COLUMNS = [
+    "metric",
+    "label",
+    "direction",
+    "value",
+    "ci_low",
+    "ci_high",
+    "n",
+    "chance",
+    "pool",
+    "seeds",
+    "note",
+]
+
+
+def merged_similarity(
+    image_embeds: Tensor, report_embeds: Tensor, groups: np.ndarray
+) -> tuple[Tensor, np.ndarray, np.ndarray]:
+    """(similarity float64 [N, M] of the images with one report of each group, row of that report [M], group of each row as a
+    position among the M [N]). image_embeds, report_embeds: [N, D]; groups: [N] ints.
+
+    Raises ValueError when the three differ in length, or there is nothing.
+    """
+    if not 0 < len(groups) == len(image_embeds) == len(report_embeds):
+        raise ValueError(
+            f"Retrieval needs an image, a report and a group for each study: there are {len(image_embeds)}, "
+            f"{len(report_embeds)} and {len(groups)}."
+        )
+    _, first, member = np.unique(groups, return_index=True, return_inverse=True)
+    return image_embeds.double() @ report_embeds[torch.from_numpy(first)].double().T, first, member
 
 
 def retrieval_ranks(
@@ -22,14 +59,12 @@ def retrieval_ranks(
     of its images is. Ties rank last: a constant model answers nothing.
     Returns {"image to report": (ranks [N], right answers [N], row of each query [N], pool), "report to image": ([M], ...)}.
     """
-    _, first, member = np.unique(groups, return_index=True, return_inverse=True)
-    similarity = image_embeds.double() @ report_embeds[torch.from_numpy(first)].double().T  # [N, M]
+    similarity, first, member = merged_similarity(image_embeds, report_embeds, groups)
     truth = torch.zeros_like(similarity, dtype=torch.bool)
     truth[torch.arange(len(groups)), torch.from_numpy(member)] = True
     results = {}
-    for direction, scores, right, query in (
-        ("image to report", similarity, truth, np.arange(len(groups))),
-        ("report to image", similarity.T, truth.T, first),
+    for direction, scores, right, query in zip(
+        DIRECTIONS, (similarity, similarity.T), (truth, truth.T), (np.arange(len(groups)), first), strict=True
     ):
         best = scores.masked_fill(~right, float("-inf")).max(dim=1, keepdim=True).values
         rank = 1 + ((scores >= best) & ~right).sum(dim=1).numpy()
@@ -71,3 +106,80 @@ def _chance(pool: int, right: np.ndarray, k: int) -> np.ndarray:
     for i in range(min(k, pool)):
         miss *= np.clip(pool - right - i, 0, None) / (pool - i)
     return 1 - miss
+
+
+def expected_median_rank(pool: int, right: np.ndarray) -> float:
+    """Expected median, over queries, of the rank of the first right answer when each query's pool is in a random order.
+
+    pool: candidates; right: [n] right answers of each query. Exact: the j-th smallest of n ranks is above k when fewer than j of
+    them are k or less, and how many are is a sum of binomial numbers, one for each number of right answers. (pool + 1) / 2
+    where each query has one.
+    """
+    number = len(right)
+    values, counts = np.unique(right, return_counts=True)
+    ranks = np.arange(pool)
+    reached = 1 - hypergeom.pmf(0, pool, values[:, None], ranks)  # [values, pool]: P(rank <= k)
+    mean = counts @ reached
+    near = np.abs(mean - number / 2) < 5 * np.sqrt(number) + 2  # elsewhere sure, to 1e-20 (Hoeffding)
+    among = np.ones((int(near.sum()), 1))  # [ranks, 0 to number]: P(so many queries reach it)
+    for count, share in zip(counts, reached[:, near], strict=True):
+        among = fftconvolve(among, binom.pmf(np.arange(count + 1), count, share[:, None]), axes=1)
+    fewer = among.cumsum(axis=1)[:, [(number + 1) // 2 - 1, number // 2]].mean(
+        axis=1
+    )  # of an even number the middle two
+    return float((~near & (mean < number / 2)).sum() + fewer.sum())
+
+
+def median_rank_table(
+    embeds: Sequence[tuple[Tensor, Tensor]], groups: np.ndarray, resamples: int = 1000, seed: int = 0
+) -> pd.DataFrame:
+    """Median rank of the best right answer in both directions, from 1 (best) to the pool; ties rank last.
+
+    embeds: (image_embeds, report_embeds), [N, D] each, of each training seed of a method; the value is the mean of their
+    medians, the interval (95 %) is over queries and seeds. chance: :func:`expected_median_rank`.
+    Columns: RETRIEVAL_COLUMNS (n: queries; pool: candidates; label and note are empty).
+    """
+    found = [retrieval_ranks(images, reports, groups) for images, reports in embeds]
+    rows = []
+    for direction in DIRECTIONS:
+        _, right, _, pool = found[0][direction]
+        ranks = np.stack([ranks[direction][0] for ranks in found])  # [S, queries]
+        weights = bootstrap_weights(np.arange(ranks.shape[1]), resamples, seed)
+        drawn = redraw_seeds(np.stack([weighted_median(row, weights) for row in ranks], axis=1), seed).clip(1, pool)
+        low, high = np.percentile(drawn, [2.5, 97.5])
+        rows.append({"metric": "median rank", "label": "", "direction": direction,
+                     "value": float(np.median(ranks, axis=1).mean()), "ci_low": low, "ci_high": high, "n": ranks.shape[1],
+                     "chance": expected_median_rank(pool, right), "pool": pool, "seeds": len(embeds), "note": ""})  # fmt: skip
+    return pd.DataFrame(rows, columns=RETRIEVAL_COLUMNS)
+
+
+def retrieved_examples(
+    image_embeds: Tensor, report_embeds: Tensor, groups: np.ndarray, queries: Sequence[int], k: int = 5
+) -> pd.DataFrame:
+    """What is retrieved for a few queries, in both directions: a table for a figure.
+
+    image_embeds, report_embeds: [N, D]; groups: [N]; queries: rows of them, as image and as report (of equal reports the first
+    stands for all). Of equal scores the wrong one comes first, as in :func:`retrieval_ranks`, then the earlier row.
+    Columns: direction, query (row), place (1 to k, or to the pool), row (of the retrieved report or image), score, right.
+    Raises ValueError for a row that is not there and for k below 1.
+    """
+    similarity, first, member = merged_similarity(image_embeds, report_embeds, groups)
+    absent = [row for row in queries if not 0 <= row < len(groups)]
+    if absent:
+        raise ValueError(f"There is no row {absent[0]}: queries are rows of the {len(groups)} studies, from 0.")
+    if k < 1:
+        raise ValueError(f"The {k} nearest are nothing: ask for one neighbour or more.")
+    parts = []
+    for direction in DIRECTIONS:
+        images = direction == DIRECTIONS[0]
+        candidates = first if images else np.arange(len(groups))
+        for query in queries:
+            scores = (similarity[query] if images else similarity[:, member[query]]).numpy()
+            right = member[candidates] == member[query]
+            order = np.lexsort((candidates, right, -scores))[:k]
+            parts.append(
+                pd.DataFrame({"direction": direction, "query": query, "place": np.arange(1, len(order) + 1),
+                              "row": candidates[order], "score": scores[order], "right": right[order]})
+            )  # fmt: skip
+    columns = ["direction", "query", "place", "row", "score", "right"]
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)

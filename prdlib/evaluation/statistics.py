@@ -68,6 +68,15 @@ def bootstrap_weights(clusters: np.ndarray, resamples: int, seed: int = 0) -> np
     return draws[:, index].astype(np.float32)
 
 
+def weighted_median(values: np.ndarray, weights: np.ndarray) -> np.ndarray:
+    """Median of ``values`` [n] for every row of ``weights`` [b, n], counts of each value (a bootstrap): [b]."""
+    order = np.argsort(values, kind="stable")
+    ends = np.asarray(weights)[:, order].cumsum(axis=1, dtype=np.int64)
+    middle = [(ends[:, -1:] - 1) // 2, ends[:, -1:] // 2]  # positions of the middle two, the same one of an odd number
+    places = [(ends <= position).sum(axis=1) for position in middle]
+    return np.asarray(values, dtype=float)[order][np.stack(places)].mean(axis=0)
+
+
 @lru_cache(maxsize=2)
 def _study_weights(number: int, resamples: int, seed: int) -> np.ndarray:
     """The weights of ``number`` studies: models are compared on the same ones, and drawing them is slow."""

@@ -13,6 +13,7 @@ from prdlib.evaluation.statistics import (
     bootstrap_weights,
     holm,
     mean_interval,
+    weighted_median,
 )
 
 
@@ -51,6 +52,14 @@ def test_mean_interval_of_nothing_and_of_one():
 def test_intervals_are_the_same_twice():
     values = np.random.default_rng(3).normal(size=50)
     assert mean_interval(values) == mean_interval(values)
+
+
+@given(st.lists(st.integers(0, 5), min_size=1, max_size=30), st.integers(0, 10**6))
+def test_weighted_median_is_that_of_the_repeated_values(values, seed):
+    weights = np.random.default_rng(seed).integers(0, 3, size=(4, len(values)))
+    weights[:, 0] += 1  # a median needs a value
+    expected = [np.median(np.repeat(values, row)) for row in weights]
+    assert weighted_median(np.array(values), weights.astype(np.float32)).tolist() == expected
 
 
 def test_bootstrap_draws_whole_clusters():
