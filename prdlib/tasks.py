@@ -2,6 +2,8 @@
 
 structure        the structure benchmark with its blind controls                                         any model
 zero_shot        prompts, by global and local similarity; of exclusive classes the nearest                any model
+retrieval        recall, median rank and precision at k by label, in both directions                      any model
+generation       the nearest training report in the place of a written one, beside constants              any model
 nli              entailment, neutral, contradiction: zero-shot, fine-tuned, and blind controls            ours
 auroc            zero-shot and linear-probe AUROC, of every label and of left against right               ours
 localisation     maps of phrases beside their controls, for a collection with boxes                       ours
@@ -108,6 +110,37 @@ def zero_shot(models: Models, run: Run) -> Tables:
 
     validation = run.split("validation") if "validation" in run.data else None
     return zero_shot_tables(models, run.split("test"), validation, run.config.evaluation.bootstrap)
+
+
+def retrieval(models: Models, run: Run) -> Tables:
+    """See :func:`prdlib.evaluation.label_retrieval.retrieval_tables`."""
+    from prdlib.evaluation.label_retrieval import retrieval_tables
+
+    return {"retrieval": retrieval_tables(models, run.split("test"), resamples=run.config.evaluation.bootstrap)}
+
+
+def _retrieval_lines(tables: Tables) -> pd.DataFrame:
+    table = tables["retrieval"]
+    shown = table[table["label"].isin(["", "mean"])]
+    about = np.where(shown["label"] == "mean", " of labels, ", ", ")
+    return shown.assign(metric=shown["metric"] + about + shown["direction"])
+
+
+def generation(models: Models, run: Run) -> Tables:
+    """See :mod:`prdlib.evaluation.report_retrieval`."""
+    from prdlib.evaluation.report_retrieval import report_retrieval_table
+
+    train, test = run.split("train"), run.split("test")
+    return {"generation": report_retrieval_table(models, train, test, run.blind_image, run.config.evaluation.bootstrap)}
+
+
+def _generation_lines(tables: Tables) -> pd.DataFrame:
+    from prdlib.evaluation.report_retrieval import CONTROLS
+
+    table = tables["generation"]
+    best = table[table["input"].isin(CONTROLS)].groupby(["model", "metric"])["value"].max()
+    own = table[table["input"] == "image"]
+    return own.assign(control=best.reindex(pd.MultiIndex.from_frame(own[["model", "metric"]])).to_numpy())
 
 
 def nli(models: Models, run: Run) -> Tables:
@@ -241,6 +274,8 @@ def _matching_lines(tables: Tables) -> pd.DataFrame:
 
 TASKS: dict[str, Task] = {
     "zero_shot": Task(zero_shot, lambda tables: tables["zero_shot_lines"], ("labels",), ours=False),
+    "retrieval": Task(retrieval, _retrieval_lines, ("reports",), ours=False),
+    "generation": Task(generation, _generation_lines, ("reports", "train"), ours=False),
     "auroc": Task(auroc, _auroc_lines, ("reports", "labels", "train", "validation")),
     "nli": Task(nli, _nli_lines, ()),
     "localisation": Task(localisation, _localisation_lines, ("reports", "boxes")),

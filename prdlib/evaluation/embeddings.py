@@ -1,8 +1,12 @@
-"""Embeddings of images and reports, computed once and used by every score."""
+"""Embeddings of images and reports, computed once and used by every score.
+
+A model is ours or any other :class:`prdlib.evaluation.adapters.DualEncoder`; features and regions are of ours alone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -11,15 +15,18 @@ from torch import Tensor
 from prdlib.models import PRDModel
 from prdlib.text import plain
 
+if TYPE_CHECKING:
+    from prdlib.evaluation.adapters import DualEncoder
+
 
 @torch.inference_mode()
-def embed_images(model: PRDModel, images: np.ndarray, batch_size: int = 128) -> Tensor:
-    """image_embeds [N, D] of uint8 images [N, S, S], L2-normalised, float32, on the CPU; the model in eval mode."""
-    model.eval()
-    parts = [
-        model.encode_images(torch.from_numpy(images[i : i + batch_size])) for i in range(0, len(images), batch_size)
-    ]
-    return torch.cat(parts).float().cpu()
+def embed_images(model: PRDModel | DualEncoder, images: np.ndarray, batch_size: int = 128) -> Tensor:
+    """image_embeds [N, D] of uint8 images [N, S, S], float32, on the CPU; ours are L2-normalised and in eval mode."""
+    shown = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
+    if isinstance(model, PRDModel):
+        model.eval()
+        shown = [torch.from_numpy(part) for part in shown]
+    return torch.cat([torch.as_tensor(model.encode_images(part)).float().cpu() for part in shown])
 
 
 @torch.inference_mode()
@@ -45,13 +52,17 @@ def region_features(model: PRDModel, images: np.ndarray, batch_size: int = 128) 
 
 
 @torch.inference_mode()
-def embed_reports(model: PRDModel, reports: Sequence[Sequence[str]], batch_size: int = 32) -> Tensor:
+def embed_reports(model: PRDModel | DualEncoder, reports: Sequence[Sequence[str]], batch_size: int = 32) -> Tensor:
     """report_embeds [N, D] of reports given as (marked) words; equal reports are encoded once, sorted by length."""
-    model.eval()
-    if model.config.segments == "none":
+    ours = isinstance(model, PRDModel)
+    if ours:
+        model.eval()
+    if not (model.config.segments != "none" if ours else getattr(model, "reads_segments", False)):
         reports = [plain(words) for words in reports]
     unique = sorted(set(map(tuple, reports)), key=lambda words: (len(words), words))
-    parts = [model.encode_reports(unique[i : i + batch_size]).float().cpu() for i in range(0, len(unique), batch_size)]
+    read = unique if ours else [" ".join(words) for words in unique]
+    parts = [torch.as_tensor(model.encode_reports(read[i : i + batch_size])).float().cpu()
+             for i in range(0, len(read), batch_size)]  # fmt: skip
     position = {words: i for i, words in enumerate(unique)}
     return torch.cat(parts)[torch.tensor([position[tuple(words)] for words in reports])]
 

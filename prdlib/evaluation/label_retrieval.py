@@ -14,8 +14,15 @@ import pandas as pd
 from torch import Tensor
 
 from prdlib.data.batches import EvaluationData
+from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.embeddings import embed_images, embed_reports
-from prdlib.evaluation.retrieval import DIRECTIONS, RETRIEVAL_COLUMNS, median_rank_table, merged_similarity
+from prdlib.evaluation.retrieval import (
+    DIRECTIONS,
+    RETRIEVAL_COLUMNS,
+    median_rank_table,
+    merged_similarity,
+    recall_table,
+)
 from prdlib.evaluation.statistics import bootstrap_weights, redraw_seeds
 from prdlib.models import PRDModel
 
@@ -139,23 +146,28 @@ def _interval(drawn: np.ndarray, queries: int) -> dict[str, object]:
 
 
 def retrieval_tables(
-    models: Mapping[tuple[str, int], PRDModel],
+    models: Mapping[tuple[str, int], PRDModel | DualEncoder],
     data: EvaluationData,
     ks: Sequence[int] = (1, 5, 10),
     resamples: int = 1000,
     seed: int = 0,
 ) -> pd.DataFrame:
-    """Median rank, and precision at k by label, of every model: (name, training seed) -> model, seeds as a second level.
+    """R@k, median rank, and precision at k by label, of every model: (name, training seed) -> model, seeds as a second level.
 
-    Columns: model, then RETRIEVAL_COLUMNS. See :func:`median_rank_table` and :func:`label_precision_table`.
+    Columns: model, then RETRIEVAL_COLUMNS. See :func:`recall_table`, :func:`median_rank_table` and
+    :func:`label_precision_table`; without labels the last is left out.
     """
     embeds: dict[str, list[tuple[Tensor, Tensor]]] = {}
     for (name, _), model in models.items():
         embeds.setdefault(name, []).append((embed_images(model, data.images), embed_reports(model, data.marked)))
     parts = []
     for name, found in embeds.items():
-        ranks = median_rank_table(found, data.groups, resamples, seed)
-        labels = label_precision_table(found, data.groups, data.labels, data.label_names, ks, resamples, seed)
-        parts += [ranks.assign(model=name), labels.assign(model=name)]
+        tables = [
+            recall_table(found, data.groups, ks, resamples, seed),
+            median_rank_table(found, data.groups, resamples, seed),
+        ]
+        if data.label_names:
+            tables.append(label_precision_table(found, data.groups, data.labels, data.label_names, ks, resamples, seed))
+        parts += [table.assign(model=name) for table in tables]
     joined = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["model", *RETRIEVAL_COLUMNS])
     return joined[["model", *RETRIEVAL_COLUMNS]]

@@ -22,6 +22,7 @@ from torch import Tensor
 
 from prdlib.data.batches import EvaluationData
 from prdlib.data.studies import DataError
+from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.embeddings import embed_images, embed_reports
 from prdlib.evaluation.label_retrieval import merged_labels
 from prdlib.evaluation.report_overlap import METRICS, overlap_scores, overlap_statistics, require_generation, rouge_l
@@ -67,7 +68,7 @@ def text_choices(train: EvaluationData, test: EvaluationData, seed: int = 0) -> 
 
 
 def image_choices(
-    model: PRDModel, train: EvaluationData, test: EvaluationData, blind_image: np.ndarray
+    model: PRDModel | DualEncoder, train: EvaluationData, test: EvaluationData, blind_image: np.ndarray
 ) -> dict[str, np.ndarray]:
     """Rows of ``train`` whose report is nearest to each image of ``test``, and to the mean image: [N] for 'image', 'mean image'.
 
@@ -88,7 +89,7 @@ def choice_statistics(rows: np.ndarray, train: EvaluationData, test: EvaluationD
 
 
 def report_retrieval_table(
-    models: Mapping[tuple[str, int], PRDModel],
+    models: Mapping[tuple[str, int], PRDModel | DualEncoder],
     train: EvaluationData,
     test: EvaluationData,
     blind_image: np.ndarray,

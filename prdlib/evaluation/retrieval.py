@@ -153,6 +153,33 @@ def median_rank_table(
     return pd.DataFrame(rows, columns=RETRIEVAL_COLUMNS)
 
 
+def recall_table(
+    embeds: Sequence[tuple[Tensor, Tensor]],
+    groups: np.ndarray,
+    ks: Sequence[int] = (1, 5, 10),
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """R@k in both directions: the share of queries whose best right answer is among the first k; ties rank last.
+
+    embeds: see :func:`median_rank_table`; the interval (95 %) is over queries and seeds. chance: of a random order. Columns:
+    RETRIEVAL_COLUMNS.
+    """
+    found = [retrieval_ranks(images, reports, groups) for images, reports in embeds]
+    rows = []
+    for direction in DIRECTIONS:
+        _, right, _, pool = found[0][direction]
+        ranks = np.stack([ranks[direction][0] for ranks in found])  # [S, queries]
+        weights = bootstrap_weights(np.arange(ranks.shape[1]), resamples, seed) / ranks.shape[1]
+        for k in ks:
+            hits = (ranks <= k).astype(float)
+            low, high = np.percentile(redraw_seeds(weights @ hits.T, seed).clip(0, 1), [2.5, 97.5])
+            rows.append({"metric": f"R@{k}", "label": "", "direction": direction, "value": float(hits.mean()), "ci_low": low,
+                         "ci_high": high, "n": ranks.shape[1], "chance": float(_chance(pool, right, k).mean()), "pool": pool,
+                         "seeds": len(embeds), "note": ""})  # fmt: skip
+    return pd.DataFrame(rows, columns=RETRIEVAL_COLUMNS)
+
+
 def retrieved_examples(
     image_embeds: Tensor, report_embeds: Tensor, groups: np.ndarray, queries: Sequence[int], k: int = 5
 ) -> pd.DataFrame:

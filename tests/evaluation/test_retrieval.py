@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from prdlib.evaluation.retrieval import (
+    RETRIEVAL_COLUMNS,
     _chance,
     expected_median_rank,
     median_rank_table,
+    recall_table,
     retrieval_outcomes,
     retrieval_ranks,
     retrieval_table,
@@ -133,3 +135,20 @@ def test_what_cannot_be_retrieved_is_one_sentence():
         retrieved_examples(eye, eye, np.arange(3), [0, 3])
     with pytest.raises(ValueError, match=r"^The 0 nearest are nothing: ask for one neighbour or more\.$"):
         retrieved_examples(eye, eye, np.arange(3), [0], k=0)
+
+
+def test_recall_of_seeds_is_the_mean_of_their_outcomes_and_its_chance_theirs():
+    groups = np.arange(30) // 2
+    embeds = [random_embeds(30), (torch.eye(30).double(), torch.eye(30).double())]
+    table = recall_table(embeds, groups, (1, 5), 200)
+    assert list(table) == RETRIEVAL_COLUMNS
+    for row in table.itertuples():
+        seeds = [retrieval_outcomes(*pair, groups, np.arange(30), (1, 5)) for pair in embeds]
+        parts = [seed[seed["metric"] == f"{row.metric} {row.direction}"] for seed in seeds]
+        assert row.value == pytest.approx(np.mean([part["outcome"].mean() for part in parts]))
+        assert (row.chance, row.n, row.pool, row.seeds) == (
+            pytest.approx(parts[0]["chance"].mean()), len(parts[0]), parts[0]["pool"].iloc[0], 2
+        )  # fmt: skip
+        assert row.ci_low <= row.value <= row.ci_high
+    alone = recall_table(embeds[1:], np.arange(30), (1,), 200)
+    assert alone[["value", "ci_low", "ci_high"]].eq(1).all().all()
