@@ -11,6 +11,7 @@ from hypothesis import settings
 
 from prdlib.config import load_profile
 from prdlib.data import load_studies, prepare
+from prdlib.models import build_model
 
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 settings.register_profile("prdlib", deadline=None)  # no test fails by the clock
@@ -33,6 +34,12 @@ def tiny_config():
             "training": {"epochs": 3, "batch_size": 8},
         },
     )
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tiny_config):
+    """Random weights; for tests of images, whose reports do not matter."""
+    return build_model(tiny_config.for_method("clip"), 0, ["the lungs are clear"])[0].eval()
 
 
 @pytest.fixture(scope="session")

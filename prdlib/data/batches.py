@@ -16,6 +16,7 @@ from datasets import Dataset
 from torch.utils.data import Dataset as TorchDataset
 from torch.utils.data import Sampler
 
+from prdlib.data.augmentation import augmented
 from prdlib.data.preparation import REPORT_COLUMNS, tagged_report
 from prdlib.images import decode_png
 from prdlib.repro import generator, hash_json
@@ -220,37 +221,23 @@ class Collate:
 
     def _pixels(self, items: Sequence[dict[str, Any]]) -> torch.Tensor:
         pixels = torch.from_numpy(np.stack([item["image"] for item in items]))[:, None].float() / 255
-        return self._augmented(pixels, items) if self.augment else pixels
-
-    def _augmented(self, pixels: torch.Tensor, items: Sequence[dict[str, Any]]) -> torch.Tensor:
-        draws = np.stack(
-            [generator(self.seed, item["epoch"], item["study_id"], "augment").uniform(-1, 1, 6) for item in items]
-        ).astype(np.float32)
-        angle, zoom = 0.10 * draws[:, 0], 1 - 0.08 * draws[:, 1]
-        cos, sin, right, down = (
-            torch.from_numpy(v)[:, None, None]
-            for v in (zoom * np.cos(angle), zoom * np.sin(angle), 0.08 * draws[:, 2], 0.08 * draws[:, 3])
-        )
-        side = pixels.shape[-1]
-        place = (torch.arange(side) + 0.5) * (2 / side) - 1  # centres of pixels, from -1 to 1
-        x, y = place[None, None, :], place[None, :, None]
-        grid = torch.stack([cos * x - sin * y + right, sin * x + cos * y + down], dim=-1)
-        moved = torch.nn.functional.grid_sample(pixels, grid, align_corners=False)
-        contrast, offset = (torch.from_numpy(draws[:, i, None, None, None]) for i in (4, 5))
-        return ((moved - 0.5) * (1 + 0.2 * contrast) + 0.5 + 0.08 * offset).clamp(0, 1)
+        if not self.augment:
+            return pixels
+        return augmented(pixels, self.seed, [item["epoch"] for item in items], [item["study_id"] for item in items])
 
 
 @dataclass(frozen=True)
 class EvaluationData:
     """One image and the report of each study of a split, as arrays.
 
-    images uint8 [N, S, S]; tagged, words, study_ids, reports: N each; groups int64 [N]; labels float [N, L] (1, 0, -1, NaN) in
-    the order of label_names; findings: N lists of dicts (see Studies).
+    images uint8 [N, S, S]; tagged, words, study_ids, patient_ids: N each; groups int64 [N]; labels float [N, L] (1, 0, -1, NaN)
+    in the order of label_names; findings: N lists of dicts (see Studies).
     """
 
     images: np.ndarray
     tagged: list[TaggedReport]
     study_ids: list[str]
+    patient_ids: list[str]
     groups: np.ndarray
     labels: np.ndarray
     label_names: list[str]
@@ -278,6 +265,7 @@ class EvaluationData:
             images_of(part),
             [tagged_report(row) for row in part.remove_columns("image")],
             list(part["study_id"]),
+            list(part["patient_id"]),
             np.asarray(part["report_group"], dtype=np.int64),
             np.asarray(part["labels"], dtype=np.float64).reshape(len(part), -1),
             list(label_names),

@@ -50,7 +50,7 @@ def probe_scores(
     best, best_value = None, -np.inf
     for strength in STRENGTHS:
         models = [_fit(features["train"], train[1][:, c], strength) for c in range(train[1].shape[1])]
-        value = _mean_auroc(_scores(models, features["val"]), validation[1])
+        value = mean_auroc(_scores(models, features["val"]), validation[1])
         if best is None or value > best_value:
             best, best_value = (strength, models), value
     strength, models = best
@@ -72,7 +72,9 @@ def _scores(models: list[LogisticRegression | None], features: np.ndarray) -> np
     return np.stack([missing if m is None else m.decision_function(features) for m in models], axis=1)
 
 
-def _mean_auroc(scores: np.ndarray, labels: np.ndarray) -> float:
+def mean_auroc(scores: np.ndarray, labels: np.ndarray) -> float:
+    """What choices on validation are made by: mean AUROC of scores [n, L] over the labels [n, L] with both classes among what is
+    judged (1 or 0, with a finite score); -1 where there is none."""
     areas = []
     for column in range(labels.shape[1]):
         judged = np.isin(labels[:, column], (0, 1)) & np.isfinite(scores[:, column])

@@ -18,12 +18,12 @@ import pandas as pd
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from transformers import get_cosine_schedule_with_warmup
 
 from prdlib.config import TrainingConfig
 from prdlib.data.nli import SentencePairs
 from prdlib.data.phantom_pairs import LABELS
 from prdlib.data.studies import DataError
+from prdlib.evaluation.optimisation import optimizer_and_schedule
 from prdlib.models import PRDModel
 from prdlib.repro import generator
 from prdlib.text import find_breaks, normalise, tag
@@ -142,7 +142,7 @@ def fine_tune(
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         classifier = PairClassifier(_trainable_copy(model, settings), reads)
-        optimizer, schedule = _optimizer(classifier, settings, -(-len(train) // settings.batch_size))
+        optimizer, schedule = optimizer_and_schedule(classifier, settings, -(-len(train) // settings.batch_size))
         for epoch in range(1, settings.epochs + 1):
             classifier.train()
             order, losses = generator(seed, epoch, "nli order").permutation(len(train)), []
@@ -179,22 +179,6 @@ def _trainable_copy(model: PRDModel, settings: TrainingConfig) -> PRDModel:
         twin.report_block.requires_grad_(True)
     twin.freeze(*{"image", *settings.freeze})
     return twin
-
-
-def _optimizer(
-    classifier: PairClassifier, settings: TrainingConfig, steps: int
-) -> tuple[torch.optim.Optimizer, torch.optim.lr_scheduler.LRScheduler]:
-    """AdamW with weight decay on matrices only, as in pre-training, and a cosine schedule with warm-up."""
-    rates = {"head": 1.0, "model": settings.encoder_learning_rate_factor}
-    groups = []
-    for part, factor in rates.items():
-        learning = [p for p in getattr(classifier, part).parameters() if p.requires_grad]
-        for decay, params in ((settings.weight_decay, [p for p in learning if p.ndim > 1]),
-                              (0.0, [p for p in learning if p.ndim < 2])):  # fmt: skip
-            groups.append({"params": params, "lr": settings.learning_rate * factor, "weight_decay": decay})
-    optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
-    total = steps * settings.epochs
-    return optimizer, get_cosine_schedule_with_warmup(optimizer, int(settings.warmup * total), total)
 
 
 def _learnt(classifier: PairClassifier) -> dict[str, Tensor]:

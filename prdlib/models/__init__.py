@@ -1,8 +1,8 @@
 """Encoders and the dual encoder that trains on images and reports."""
 
-from prdlib.models.build import build_model, random_twin
+from prdlib.models.build import build_model, imagenet_twin, random_twin
 from prdlib.models.dual_encoder import PRDModel
 from prdlib.models.prd_config import PRDConfig
 from prdlib.models.published import WeightsError
 
-__all__ = ["PRDConfig", "PRDModel", "WeightsError", "build_model", "random_twin"]
+__all__ = ["PRDConfig", "PRDModel", "WeightsError", "build_model", "imagenet_twin", "random_twin"]

@@ -10,9 +10,9 @@ import torch
 
 from prdlib.config import RunConfig
 from prdlib.models.dual_encoder import PRDModel
-from prdlib.models.image_encoder import load_image_weights
+from prdlib.models.image_encoder import build_image_encoder, load_image_weights
 from prdlib.models.prd_config import PRDConfig
-from prdlib.models.published import image_weights_file, text_encoder_folder
+from prdlib.models.published import image_weights_file, imagenet_weights, text_encoder_folder
 from prdlib.models.text_encoder import (
     ProjectionHead,
     load_text_weights,
@@ -95,3 +95,19 @@ def random_twin(model: PRDModel, seed: int = 1) -> PRDModel:
         twin = PRDModel(copy.deepcopy(model.config))
     twin.word_tokenizer = model.word_tokenizer
     return twin.to(model.device).eval()
+
+
+def imagenet_twin(model: PRDModel, weights: str = "", seed: int = 1) -> PRDModel:
+    """A control: :func:`random_twin` whose image encoder has ImageNet weights and their pixel statistics instead.
+
+    weights: as setting model.image_weights, a file, or 'package' for tf_efficientnet_lite0; empty: what
+    :func:`prdlib.models.published.imagenet_weights` finds. Raises WeightsError, which names where to get them, when they are not
+    on disk, and for an encoder that has none.
+    """
+    weights = weights or imagenet_weights(model.config.image_encoder)
+    twin = random_twin(model, seed)
+    encoder = build_image_encoder(model.config.image_encoder, model.config.image_width, model.config.image_size)
+    load_image_weights(encoder, weights)
+    twin.image_encoder = encoder.to(model.device)
+    twin.config.pixel_statistics = [encoder.pixel_mean, encoder.pixel_std]  # the model's may be others, as BioViL's are
+    return twin.eval()

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError
+from torchvision.models import get_model_weights
 
 from prdlib.repro import project_root
 
@@ -38,6 +40,31 @@ def image_weights_file(name: str) -> Path:
         advice = MICROSOFT if "biovil" in name.lower() else "download it first, nothing is fetched at run time"
         raise WeightsError(f"No weights file at {name!r} (setting model.image_weights): {advice}.")
     return path
+
+
+def imagenet_weights(image_encoder: str) -> str:
+    """Setting model.image_weights of an encoder trained on ImageNet: torchvision's file for a ResNet, by its own name in
+    'weights/' or in the cache of torch.hub, or 'package' for tf_efficientnet_lite0; nothing is fetched.
+
+    Raises WeightsError with the file's address when it is in neither, and for an encoder for which there is none.
+    """
+    if image_encoder == "tf_efficientnet_lite0":
+        return "package"
+    if not image_encoder.startswith("resnet"):
+        raise WeightsError(
+            f"No ImageNet weights for image encoder {image_encoder!r}: resnet18, resnet34, resnet50 and tf_efficientnet_lite0 "
+            "have them."
+        )
+    address = get_model_weights(image_encoder).IMAGENET1K_V1.url
+    name = address.rsplit("/", 1)[-1]
+    places = (on_disk(Path("weights") / name), Path(torch.hub.get_dir()) / "checkpoints" / name)
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
+        raise WeightsError(
+            f"No ImageNet weights of {image_encoder} on disk: put {address} into the folder 'weights' of the project while "
+            "online; nothing is fetched at run time."
+        )
+    return str(found)
 
 
 def text_encoder_folder(name: str) -> Path:

@@ -70,6 +70,7 @@ def test_preparation_asks_for_no_tagger_and_classification_gets_its_arrays(studi
     parts = [EvaluationData.first_views(data[name], info["labels"]) for name in ("train", "validation", "test")]
     train, _, test = parts
     assert test.study_ids == ["s2", "s7"]
+    assert test.patient_ids == ["p2", "p7"]
     assert test.images[:, 0, 0].tolist() == [40, 140]  # the frontal image of each
     assert test.labels[:, 0].tolist() == [1, 0]
     assert np.isnan(test.labels[:, 1]).all()
