@@ -2,6 +2,8 @@
 
 structure        the structure benchmark with its blind controls                                         any model
 zero_shot        prompts, by global and local similarity; of exclusive classes the nearest                any model
+classification   linear probes at 1, 10 and 100 % of the labels, beside untrained encoders and a constant   ours
+fine_tuning      the image encoder fine-tuned, with the paper's multi-task head where its labels are there  ours
 retrieval        recall, median rank and precision at k by label, in both directions                      any model
 generation       the nearest training report in the place of a written one, beside constants              any model
 nli              entailment, neutral, contradiction: zero-shot, fine-tuned, and blind controls            ours
@@ -15,7 +17,8 @@ Models are (name, training seed) -> model; trainings of one name are its seeds, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +28,7 @@ from prdlib.config import ConfigError
 from prdlib.evaluation.adapters import DualEncoder, PRDAdapter
 
 if TYPE_CHECKING:
+    from prdlib.data.batches import EvaluationData
     from prdlib.models import PRDModel
     from prdlib.notebook import Run
 
@@ -112,6 +116,47 @@ def zero_shot(models: Models, run: Run) -> Tables:
     return zero_shot_tables(models, run.split("test"), validation, run.config.evaluation.bootstrap)
 
 
+def classification(models: Models, run: Run) -> Tables:
+    """classification: see :func:`prdlib.evaluation.label_efficiency.label_efficiency`, of linear probes; subsets: what each part
+    of the labels holds."""
+    from prdlib.evaluation.label_efficiency import MODES, label_efficiency, subset_table
+
+    shares, draws = run.config.evaluation.label_shares, range(run.config.evaluation.label_subsets)
+    table = label_efficiency(
+        _inner(models), _splits(run), shares, draws, MODES[:1], resamples=run.config.evaluation.bootstrap
+    )
+    return {"classification": table, "subsets": subset_table(run.split("train"), shares, draws)}
+
+
+def fine_tuning(models: Models, run: Run) -> Tables:
+    """fine_tuning: the same of fine-tuned encoders, for the five CheXpert tasks with a head each where the collection has them
+    (the paper's), for all its labels with one head otherwise."""
+    from prdlib.evaluation.fine_tuning import CHEXPERT_TASKS, IMAGE_FINE_TUNING
+    from prdlib.evaluation.label_efficiency import MODES, label_efficiency
+    from prdlib.evaluation.label_subsets import only_labels
+
+    settings, splits = run.config.evaluation, _splits(run)
+    head = "multi-task" if set(CHEXPERT_TASKS) <= set(run.info["labels"]) else "multi-label"
+    if head == "multi-task":
+        splits = {name: only_labels(split, CHEXPERT_TASKS) for name, split in splits.items()}
+    tuning = replace(IMAGE_FINE_TUNING, epochs=settings.fine_tuning_epochs)
+    draws = range(settings.label_subsets)
+    table = label_efficiency(_inner(models), splits, settings.fine_tuning_shares, draws, MODES[1:], head, 3, tuning,
+                             resamples=settings.bootstrap)  # fmt: skip
+    return {"fine_tuning": table.assign(head=head)}
+
+
+def _splits(run: Run) -> dict[str, EvaluationData]:
+    return {name: run.split(name) for name in ("train", "validation", "test")}
+
+
+def _efficiency_lines(name: str, tables: Tables) -> pd.DataFrame:
+    table = tables[name]
+    shown = table[(table["label"] == "mean") & table["control"].notna()]
+    share = (100 * shown["share"]).map("{:g} %".format)
+    return shown.assign(metric="mean " + shown["metric"] + ", " + shown["mode"] + ", " + share + " of labels")
+
+
 def retrieval(models: Models, run: Run) -> Tables:
     """See :func:`prdlib.evaluation.label_retrieval.retrieval_tables`."""
     from prdlib.evaluation.label_retrieval import retrieval_tables
@@ -123,7 +168,7 @@ def _retrieval_lines(tables: Tables) -> pd.DataFrame:
     table = tables["retrieval"]
     shown = table[table["label"].isin(["", "mean"])]
     about = np.where(shown["label"] == "mean", " of labels, ", ", ")
-    return shown.assign(metric=shown["metric"] + about + shown["direction"])
+    return shown.assign(metric=shown["metric"] + about + shown["direction"], control=shown["blind"])
 
 
 def generation(models: Models, run: Run) -> Tables:
@@ -146,11 +191,14 @@ def _generation_lines(tables: Tables) -> pd.DataFrame:
 def nli(models: Models, run: Run) -> Tables:
     """nli: of the phantom's sentence pairs, fine-tuned and zero-shot with their controls; see prdlib.evaluation.nli."""
     from prdlib.data.nli import load_phantom_pairs
-    from prdlib.evaluation.nli import fine_tuned_nli, zero_shot_nli
+    from prdlib.evaluation.nli import FINE_TUNING, fine_tuned_nli, zero_shot_nli
 
-    pairs, resamples = load_phantom_pairs(), run.config.evaluation.bootstrap
-    inner = _inner(models)
-    parts = [zero_shot_nli(inner, pairs, resamples), fine_tuned_nli(inner, pairs, resamples=resamples)]
+    settings, inner = run.config.evaluation, _inner(models)
+    pairs, tuning = load_phantom_pairs(settings.nli_squares), replace(FINE_TUNING, epochs=settings.fine_tuning_epochs)
+    parts = [
+        zero_shot_nli(inner, pairs, settings.bootstrap),
+        fine_tuned_nli(inner, pairs, tuning, settings.bootstrap),
+    ]
     return {"nli": pd.concat(parts, ignore_index=True)}
 
 
@@ -274,6 +322,10 @@ def _matching_lines(tables: Tables) -> pd.DataFrame:
 
 TASKS: dict[str, Task] = {
     "zero_shot": Task(zero_shot, lambda tables: tables["zero_shot_lines"], ("labels",), ours=False),
+    "classification": Task(
+        classification, partial(_efficiency_lines, "classification"), ("labels", "train", "validation")
+    ),
+    "fine_tuning": Task(fine_tuning, partial(_efficiency_lines, "fine_tuning"), ("labels", "train", "validation")),
     "retrieval": Task(retrieval, _retrieval_lines, ("reports",), ours=False),
     "generation": Task(generation, _generation_lines, ("reports", "train"), ours=False),
     "auroc": Task(auroc, _auroc_lines, ("reports", "labels", "train", "validation")),
