@@ -3,6 +3,9 @@
 Of the k nearest of *other* studies, the share that is positive for a label, averaged over the queries that are. What says the
 same as the query (its report group) is no candidate: to find that is what R@k asks, and it would be right by construction.
 Equal reports are one candidate, with the label that most of their studies have.
+
+A model that shows every query the same few neighbours may be far from chance, above it for what they happen to show. So beside
+each value stands the *blind* one: of a query that says nothing of its own, the mean of all queries.
 """
 
 from __future__ import annotations
@@ -68,7 +71,8 @@ def label_precision_table(
 
     embeds: (image_embeds, report_embeds), [N, D] each, of each training seed of a method, a second level of the interval (95 %,
     else over queries); groups: [N]; labels: [N, L], 1 or 0, other values not judged: no query, and no candidate of that label;
-    names: of the L labels. chance: the label's share among a query's candidates, what a random order has.
+    names: of the L labels. chance: the label's share among a query's candidates, what a random order has. blind: the value with
+    the mean of all queries' embeddings in the place of each, mean over seeds.
     Columns: RETRIEVAL_COLUMNS; n: positive queries (of 'mean': queries positive for one of its labels); pool: the fewest
     candidates of a query. A label that cannot be scored has value NaN and says why in ``note``; of one query there is no
     interval. Raises ValueError when labels and names do not fit, and for k below 1.
@@ -98,14 +102,16 @@ def label_precision_table(
                     drawn = _resampled(values, weights[:, query], seed)
                     samples.append(drawn)
                     any_query |= query
-                    row |= {"value": float(values.mean()), **_interval(drawn, row["n"])}
+                    mean_query = [np.broadcast_to(s.mean(axis=0), candidate.shape) for s in scores]
+                    blind = np.mean([precision_at_k(s, positive, candidate, k) for s in mean_query])
+                    row |= {"value": float(values.mean()), "blind": float(blind), **_interval(drawn, row["n"])}
                 part.append({"label": name, **row})
             if samples:
                 scored = pd.DataFrame([row for row in part if np.isfinite(row["value"])])
                 mean = pd.DataFrame(samples).mean().to_numpy()  # of the labels that a resample has
                 part.append({"label": "mean", "value": scored["value"].mean(), **_interval(mean, int(any_query.sum())),
-                             "n": int(any_query.sum()), "chance": scored["chance"].mean(), "pool": scored["pool"].min(),
-                             "note": f"of {len(samples)} labels"})  # fmt: skip
+                             "n": int(any_query.sum()), "chance": scored["chance"].mean(), "blind": scored["blind"].mean(),
+                             "pool": scored["pool"].min(), "note": f"of {len(samples)} labels"})  # fmt: skip
             rows += [{"metric": f"P@{k}", "direction": direction, "seeds": len(embeds), **row} for row in part]
     return pd.DataFrame(rows, columns=RETRIEVAL_COLUMNS)
 
@@ -113,15 +119,8 @@ def label_precision_table(
 def _facts(candidate: np.ndarray, positive: np.ndarray, k: int) -> dict[str, object]:
     """What a row says before anything is scored. candidate: [queries, P] bool; positive: [P] bool."""
     sizes, right = candidate.sum(axis=1), (candidate & positive).sum(axis=1)
-    row = {
-        "value": np.nan,
-        "ci_low": np.nan,
-        "ci_high": np.nan,
-        "n": len(candidate),
-        "chance": np.nan,
-        "pool": 0,
-        "note": "",
-    }
+    row = {"value": np.nan, "ci_low": np.nan, "ci_high": np.nan, "n": len(candidate), "chance": np.nan, "blind": np.nan,
+           "pool": 0, "note": ""}  # fmt: skip
     if not len(candidate):
         return row | {"note": "no query is positive: not defined"}
     row["pool"] = int(sizes.min())

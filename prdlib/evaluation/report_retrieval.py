@@ -49,7 +49,7 @@ def text_choices(train: EvaluationData, test: EvaluationData, seed: int = 0) -> 
     _refuse(train, test)
     _, first, member = np.unique(train.groups, return_index=True, return_inverse=True)
     number = len(test.study_ids)
-    texts = [" ".join(train.words[row]) for row in first]
+    texts = [" ".join(train.tagged[row].words) for row in first]
     vectoriser = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True, token_pattern=r"\S+", lowercase=False)
     vectors = vectoriser.fit_transform(texts)
     sizes = np.bincount(member)
@@ -58,7 +58,7 @@ def text_choices(train: EvaluationData, test: EvaluationData, seed: int = 0) -> 
     closest = NearestNeighbors(n_neighbors=min(CLOSEST, len(first)), metric="cosine", algorithm="brute").fit(vectors)
     shortlist = first[closest.kneighbors(asked, return_distance=False)]  # [N, CLOSEST]
     own = [words for words in test.words for _ in range(shortlist.shape[1])]
-    overlap = rouge_l([train.words[row] for row in shortlist.ravel()], own).reshape(shortlist.shape)
+    overlap = rouge_l([train.tagged[row].words for row in shortlist.ravel()], own).reshape(shortlist.shape)
     return {
         "random report": first[member[generator(seed, "random report").integers(len(member), size=number)]],
         "most frequent report": np.full(number, first[np.lexsort((-central, -sizes))[0]]),
@@ -75,7 +75,7 @@ def image_choices(
     blind_image: uint8 [S, S], the mean of the training images.
     """
     first = np.unique(train.groups, return_index=True)[1]
-    reports = embed_reports(model, [train.marked[row] for row in first])
+    reports = embed_reports(model, [train.tagged[row].marked for row in first])
     own, blind = (embed_images(model, images) for images in (test.images, blind_image[None]))
     return {"image": first[nearest_reports(own, reports)],
             "mean image": np.repeat(first[nearest_reports(blind, reports)], len(own))}  # fmt: skip
@@ -85,7 +85,7 @@ def choice_statistics(rows: np.ndarray, train: EvaluationData, test: EvaluationD
     """:func:`overlap_statistics` of the reports in ``rows`` [N] of ``train`` with those of ``test``, in order."""
     _, member = np.unique(train.groups, return_inverse=True)
     stated = merged_labels(train.labels, member)[member[rows]]
-    return overlap_statistics([train.words[row] for row in rows], test.words, stated, test.labels)
+    return overlap_statistics([train.tagged[row].words for row in rows], test.words, stated, test.labels)
 
 
 def report_retrieval_table(

@@ -17,19 +17,8 @@ from torch import Tensor
 from prdlib.evaluation.statistics import bootstrap_weights, mean_interval, redraw_seeds, weighted_median
 
 DIRECTIONS = ("image to report", "report to image")
-RETRIEVAL_COLUMNS = [
-    "metric",
-    "label",
-    "direction",
-    "value",
-    "ci_low",
-    "ci_high",
-    "n",
-    "chance",
-    "pool",
-    "seeds",
-    "note",
-]
+RETRIEVAL_COLUMNS = ["metric", "label", "direction", "value", "ci_low", "ci_high", "n", "chance", "blind", "pool", "seeds",
+                     "note"]  # fmt: skip
 
 
 def merged_similarity(
@@ -137,7 +126,8 @@ def median_rank_table(
 
     embeds: (image_embeds, report_embeds), [N, D] each, of each training seed of a method; the value is the mean of their
     medians, the interval (95 %) is over queries and seeds. chance: :func:`expected_median_rank`.
-    Columns: RETRIEVAL_COLUMNS (n: queries; pool: candidates; label and note are empty).
+    Columns: RETRIEVAL_COLUMNS (n: queries; pool: candidates; label and note are empty, and so is blind: an order that is the same
+    for every query has each right answer at another place, which is no better than chance).
     """
     found = [retrieval_ranks(images, reports, groups) for images, reports in embeds]
     rows = []
@@ -149,7 +139,8 @@ def median_rank_table(
         low, high = np.percentile(drawn, [2.5, 97.5])
         rows.append({"metric": "median rank", "label": "", "direction": direction,
                      "value": float(np.median(ranks, axis=1).mean()), "ci_low": low, "ci_high": high, "n": ranks.shape[1],
-                     "chance": expected_median_rank(pool, right), "pool": pool, "seeds": len(embeds), "note": ""})  # fmt: skip
+                     "chance": expected_median_rank(pool, right), "blind": np.nan, "pool": pool, "seeds": len(embeds),
+                     "note": ""})  # fmt: skip
     return pd.DataFrame(rows, columns=RETRIEVAL_COLUMNS)
 
 
@@ -175,7 +166,7 @@ def recall_table(
             hits = (ranks <= k).astype(float)
             low, high = np.percentile(redraw_seeds(weights @ hits.T, seed).clip(0, 1), [2.5, 97.5])
             rows.append({"metric": f"R@{k}", "label": "", "direction": direction, "value": float(hits.mean()), "ci_low": low,
-                         "ci_high": high, "n": ranks.shape[1], "chance": float(_chance(pool, right, k).mean()), "pool": pool,
+                         "ci_high": high, "n": ranks.shape[1], "chance": float(_chance(pool, right, k).mean()), "blind": np.nan, "pool": pool,
                          "seeds": len(embeds), "note": ""})  # fmt: skip
     return pd.DataFrame(rows, columns=RETRIEVAL_COLUMNS)
 

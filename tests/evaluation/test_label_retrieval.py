@@ -51,6 +51,30 @@ def test_random_embeddings_have_chance_in_their_interval():
     assert ((table["ci_low"] < table["chance"]) & (table["chance"] < table["ci_high"])).all()
 
 
+def test_what_shows_every_query_the_same_neighbours_is_no_better_than_blind():
+    # Every image is nearest to the same report, then the same second, both positive: far above chance without looking.
+    images = torch.ones(4, 2) + torch.arange(4)[:, None] / 100
+    reports = torch.tensor([[4.0, 0], [1, 0], [3, 0], [2, 0]])
+    labels = np.array([[1.0], [0], [1], [0]])
+    table = label_precision_table([(images, reports)], np.arange(4), labels, ["a"], (1,), 100)
+    row = table[(table["direction"] == "image to report") & (table["label"] == "a")].iloc[0]
+    assert row[["value", "blind"]].tolist() == [1, 1]
+    assert row["chance"] == pytest.approx(1 / 3)
+
+
+def test_the_blind_value_is_that_of_the_mean_query():
+    embeds, labels, names = planted(36, 3)
+    images = (
+        embeds + 3 * torch.eye(39)[0] * torch.arange(36)[:, None]
+    )  # the mean image is nearest to reports of the first class
+    table = label_precision_table([(images, embeds)] * 2, np.arange(36), labels, names, (5,), 100)
+    blind = table[table["direction"] == "image to report"].set_index("label")["blind"]
+    assert blind.tolist() == pytest.approx([1, 0, 0, 1 / 3])
+    mean = images.mean(dim=0, keepdim=True).expand_as(images)
+    shown = label_precision_table([(mean, embeds)], np.arange(36), labels, names, (5,), 100)
+    assert shown[shown["direction"] == "image to report"]["value"].tolist() == pytest.approx(blind.tolist())
+
+
 def test_by_hand():
     scores = np.array([[0.9, 0.8, 0.7, 0.6], [0.1, 0.5, 0.5, 0.2]])
     positive, candidate = np.array([True, False, True, True]), np.ones((2, 4), dtype=bool)

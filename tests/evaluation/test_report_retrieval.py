@@ -120,9 +120,7 @@ class TestControls:
 
     def test_the_ceiling_shares_more_in_order_than_what_has_the_same_words(self):
         reports = ["mild edema with left effusion small", "small today left again effusion now with then"]
-        train = collection(
-            reports, [[1, 1]] * 2
-        )  # the first has all the words, two in order; the second has four in order
+        train = collection(reports, [[1, 1]] * 2)  # the first has all words, two in order; the second four in order
         test = collection(["small left effusion with mild edema"], [[1, 1]])
         assert text_choices(train, test)[CEILING].tolist() == [1]
 
