@@ -166,8 +166,8 @@ def recall_table(
             hits = (ranks <= k).astype(float)
             low, high = np.percentile(redraw_seeds(weights @ hits.T, seed).clip(0, 1), [2.5, 97.5])
             rows.append({"metric": f"R@{k}", "label": "", "direction": direction, "value": float(hits.mean()), "ci_low": low,
-                         "ci_high": high, "n": ranks.shape[1], "chance": float(_chance(pool, right, k).mean()), "blind": np.nan, "pool": pool,
-                         "seeds": len(embeds), "note": ""})  # fmt: skip
+                         "ci_high": high, "n": ranks.shape[1], "chance": float(_chance(pool, right, k).mean()),
+                         "blind": np.nan, "pool": pool, "seeds": len(embeds), "note": ""})  # fmt: skip
     return pd.DataFrame(rows, columns=RETRIEVAL_COLUMNS)
 
 

@@ -22,7 +22,7 @@ def collection(reports, labels, first=0, size=4):
     images = np.tile(np.array(levels, dtype=np.uint8)[:, None, None], (1, size, size))
     ids = [f"s{first + i}" for i in range(len(reports))]
     groups = np.unique(reports, return_inverse=True)[1]
-    return EvaluationData(images, tagged, ids, groups, np.array(labels, dtype=float), NAMES, [[] for _ in reports])
+    return EvaluationData(images, tagged, ids, ids, groups, np.array(labels, dtype=float), NAMES, [[] for _ in reports])
 
 
 def of_kinds(kinds, first=0, size=4):
