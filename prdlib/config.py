@@ -94,7 +94,14 @@ LATER_SETTINGS = {  # not in the name of a run while they have their defaults: o
     "objective": ("segment_weight", "segment_temperature", "discrimination"),
     "training": ("mirror", "freeze"),
     "data": ("views", "options"),
-    "evaluation": ("label_shares", "label_subsets", "fine_tuning_shares", "fine_tuning_epochs", "nli_squares"),
+    "evaluation": (
+        "label_shares",
+        "label_subsets",
+        "fine_tuning",
+        "fine_tuning_shares",
+        "fine_tuning_epochs",
+        "nli_squares",
+    ),
 }
 FAMILIES = {"word_order": WORD_ORDER, "clinical": CLINICAL}  # of perturbations that training may draw from
 
@@ -267,9 +274,8 @@ class EvaluationConfig:
         (0.01, 0.1, 1.0), "shares of the training patients whose labels are known"
     )
     label_subsets: int = setting(3, "draws of each share below 1", low=3)
-    fine_tuning_shares: tuple[float, ...] = setting(
-        (1.0,), "the same for fine-tuning of the image encoder, which takes minutes"
-    )
+    fine_tuning: bool = setting(True, "fine-tune the image encoders too, which takes minutes for each")
+    fine_tuning_shares: tuple[float, ...] = setting((1.0,), "the same for fine-tuning of the image encoder")
     fine_tuning_epochs: int = setting(5, "epochs of fine-tuning, of images and of sentence pairs", low=1)
     nli_squares: int = setting(400, "Latin squares of nine sentence pairs that the phantom makes", low=1)
 

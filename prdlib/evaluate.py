@@ -29,14 +29,15 @@ class Evaluation:
     left_out: dict[str, str]
 
     def save(self, folder: str | Path) -> None:
-        """<folder>/overview.csv and .json, left_out.json, and <folder>/<task>/<name>.csv."""
+        """<folder>/overview.csv and .json, left_out.json, and <folder>/<task>/<name>.csv of each table that has a row."""
         folder = Path(folder)
         write_atomic(folder / "overview.csv", self.overview.to_csv(index=False))
         write_json(folder / "overview.json", json.loads(self.overview.to_json(orient="records", double_precision=6)))
         write_json(folder / "left_out.json", self.left_out)
         for task, tables in self.tables.items():
             for name, table in tables.items():
-                write_atomic(folder / task / f"{name}.csv", table.to_csv(index=False))
+                if len(table):
+                    write_atomic(folder / task / f"{name}.csv", table.to_csv(index=False))
 
 
 def evaluate(
@@ -84,16 +85,44 @@ def load_models(names: Sequence[str], run: Run) -> dict[tuple[str, int], DualEnc
     return models
 
 
-def evaluate_models(models: Mapping[tuple[str, int], DualEncoder], tasks: Sequence[str], run: Run) -> Evaluation:
-    """:func:`evaluate` with models and a run at hand."""
+def keep_task(task: str, models: Mapping[tuple[str, int], DualEncoder], run: Run) -> dict[str, pd.DataFrame]:
+    """The tables of a task, each kept as metrics/05_<name>.csv and .json of the run; none where the task is left out, which is
+    said: when the collection lacks something, and fine_tuning where evaluation.fine_tuning is off."""
+    off = "evaluation.fine_tuning is off." if task == "fine_tuning" and not run.config.evaluation.fine_tuning else ""
+    why = lacks(task, run) or off
+    if why:
+        print(f"left out: {task}. {why}")
+        return {}
+    tables = run_task(task, models, run)
+    for name, table in tables.items():
+        run.keep(table, f"05_{name}")
+    return tables
+
+
+def overview_of(tables: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
+    """The overview of several tasks: task -> its tables, those without any left out. Columns: task and prdlib.tasks.LINES."""
+    lines = [overview_lines(task, dict(part)) for task, part in tables.items() if part]
+    return pd.concat(lines, ignore_index=True) if lines else pd.DataFrame(columns=["task", *LINES])
+
+
+def all_tasks(models: Mapping[tuple[str, int], DualEncoder], run: Run) -> tuple[list[str], dict[str, str]]:
+    """(names of the tasks that 'all' stands for, task -> why it is left out)."""
     others = [name for (name, _), model in models.items() if not isinstance(model, PRDAdapter)]
     left_out = {}
-    if "all" in tasks:
-        for name, task in TASKS.items():
-            why = lacks(name, run) or (f"{others[0]} is no checkpoint of this library" if task.ours and others else "")
-            left_out |= {name: why} if why else {}
-        tasks = [name for name in TASKS if name not in left_out]
+    for name, task in TASKS.items():
+        reasons = [
+            lacks(name, run),
+            f"{others[0]} is no checkpoint of this library" if task.ours and others else "",
+            "evaluation.fine_tuning is off." if name == "fine_tuning" and not run.config.evaluation.fine_tuning else "",
+            "" if task.usual else "It takes as long as a training: ask for it by name.",
+        ]
+        if any(reasons):
+            left_out[name] = next(filter(None, reasons))
+    return [name for name in TASKS if name not in left_out], left_out
+
+
+def evaluate_models(models: Mapping[tuple[str, int], DualEncoder], tasks: Sequence[str], run: Run) -> Evaluation:
+    """:func:`evaluate` with models and a run at hand."""
+    tasks, left_out = all_tasks(models, run) if "all" in tasks else (tasks, {})
     tables = {task: run_task(task, models, run) for task in tasks}
-    lines = [overview_lines(task, part) for task, part in tables.items()]
-    overview = pd.concat(lines, ignore_index=True) if lines else pd.DataFrame(columns=["task", *LINES])
-    return Evaluation(tables, overview, left_out)
+    return Evaluation(tables, overview_of(tables), left_out)

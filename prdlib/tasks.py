@@ -9,7 +9,7 @@ generation       the nearest training report in the place of a written one, besi
 nli              entailment, neutral, contradiction: zero-shot, fine-tuned, and blind controls            ours
 auroc            zero-shot and linear-probe AUROC, of every label and of left against right               ours
 localisation     maps of phrases beside their controls, for a collection with boxes                       ours
-matching         a fusion head on the frozen encoders, for a phantom                                      ours
+matching         a fusion head on the frozen encoders, for a phantom; by name alone                       ours
 
 Models are (name, training seed) -> model; trainings of one name are its seeds, a second level of every interval.
 """
@@ -45,13 +45,14 @@ class Task:
     tables: (models, run) -> tables by name. lines: of these tables what an overview shows, columns LINES; control is what the
     same score reaches without what it is about (the best blind control, an untrained encoder, a constant), NaN where there is
     none. needs: of 'reports', 'labels', 'boxes', 'twins', 'train', 'validation', what the collection must have. ours: for our
-    own models alone, since others have other features, regions and words.
+    own models alone, since others have other features, regions and words. usual: whether 'all' holds it.
     """
 
     tables: Callable[[Models, Run], Tables]
     lines: Callable[[Tables], pd.DataFrame]
     needs: tuple[str, ...]
     ours: bool = True
+    usual: bool = True
 
 
 def lacks(task: str, run: Run) -> str:
@@ -114,6 +115,12 @@ def zero_shot(models: Models, run: Run) -> Tables:
 
     validation = run.split("validation") if "validation" in run.data else None
     return zero_shot_tables(models, run.split("test"), validation, run.config.evaluation.bootstrap)
+
+
+def _zero_shot_lines(tables: Tables) -> pd.DataFrame:
+    from prdlib.evaluation.zero_shot_tables import zero_shot_lines
+
+    return zero_shot_lines(tables)
 
 
 def classification(models: Models, run: Run) -> Tables:
@@ -321,7 +328,7 @@ def _matching_lines(tables: Tables) -> pd.DataFrame:
 
 
 TASKS: dict[str, Task] = {
-    "zero_shot": Task(zero_shot, lambda tables: tables["zero_shot_lines"], ("labels",), ours=False),
+    "zero_shot": Task(zero_shot, _zero_shot_lines, ("labels",), ours=False),
     "classification": Task(
         classification, partial(_efficiency_lines, "classification"), ("labels", "train", "validation")
     ),
@@ -332,7 +339,7 @@ TASKS: dict[str, Task] = {
     "nli": Task(nli, _nli_lines, ()),
     "localisation": Task(localisation, _localisation_lines, ("reports", "boxes")),
     "structure": Task(structure, _structure_lines, ("reports", "train"), ours=False),
-    "matching": Task(matching, _matching_lines, ("reports", "twins", "train")),
+    "matching": Task(matching, _matching_lines, ("reports", "twins", "train"), usual=False),
 }
 
 

@@ -6,16 +6,15 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import pandas as pd
+from scipy.special import expit
 
 from prdlib.data.batches import EvaluationData
-from prdlib.evaluation.classification import linear_probe, probe_scores
+from prdlib.evaluation.classification import probe_scores
+from prdlib.evaluation.curves import curve_bands
 from prdlib.evaluation.embeddings import embed_images, image_features
-from prdlib.evaluation.overview import overview
 from prdlib.evaluation.statistics import auroc_intervals
-from prdlib.evaluation.zero_shot import zero_shot, zero_shot_scores
+from prdlib.evaluation.zero_shot import zero_shot_scores
 from prdlib.models import PRDModel
-
-TIDY = ["task", "label", "series", "value", "ci_low", "ci_high", "n", "chance"]
 
 
 def prevalence(splits: Mapping[str, EvaluationData], labels: Sequence[str]) -> pd.DataFrame:
@@ -30,33 +29,6 @@ def prevalence(splits: Mapping[str, EvaluationData], labels: Sequence[str]) -> p
         row["test prevalence"] = positives / judged.sum() if judged.any() else np.nan
         rows.append(row)
     return pd.DataFrame(rows)
-
-
-def zero_shot_table(
-    models: Mapping[str, PRDModel], test: EvaluationData, labels: Sequence[str], resamples: int = 1000
-) -> pd.DataFrame:
-    """Zero-shot AUROC per label and model on the test split."""
-    parts = [
-        zero_shot(model, test.images, test.labels, list(labels), np.asarray(test.study_ids), resamples).assign(
-            series=name
-        )
-        for name, model in models.items()
-    ]
-    return pd.concat(parts, ignore_index=True)
-
-
-def probe_table(
-    models: Mapping[str, PRDModel], splits: Mapping[str, EvaluationData], labels: Sequence[str], resamples: int = 1000
-) -> pd.DataFrame:
-    """Linear-probe AUROC per label and model: fitted on train, strength from validation, scored on test."""
-    parts = []
-    for name, model in models.items():
-        train, validation, test = (
-            (image_features(model, splits[s].images), splits[s].labels) for s in ("train", "validation", "test")
-        )
-        ids = np.asarray(splits["test"].study_ids)
-        parts.append(linear_probe(train, validation, test, list(labels), ids, resamples).assign(series=name))
-    return pd.concat(parts, ignore_index=True)
 
 
 def auroc_tables(
@@ -93,29 +65,38 @@ def auroc_tables(
     return tables
 
 
-def overview_table(
-    models: Mapping[str, PRDModel],
-    test: EvaluationData,
-    blind_image: np.ndarray,
-    resamples: int = 1000,
-    exclude: np.ndarray | None = None,
-) -> pd.DataFrame:
-    """Retrieval and the 5-option test per model on the test split."""
-    parts = []
-    for name, model in models.items():
-        table, _ = overview(
-            model, test.images, test.tagged, test.study_ids, test.groups, blind_image, resamples, exclude
-        )
-        label = table["metric"] + np.where(table["metric"].str.startswith("R@"), "", ", " + table["input"])
-        parts.append(table.assign(label=label, series=name, task="retrieval and structure"))
-    return pd.concat(parts, ignore_index=True)
+def as_series(table: pd.DataFrame, metric: str, **chosen: object) -> pd.DataFrame:
+    """The rows of one metric for prdlib.plots.scores: label, series (the model), value, interval, chance.
+
+    chosen: further columns and the value that they must have, such as similarity="global".
+    """
+    part = table[table["metric"] == metric]
+    for column, value in chosen.items():
+        part = part[part[column] == value]
+    return part.rename(columns={"model": "series"}).dropna(subset="value")
 
 
-def only(table: pd.DataFrame, text: str) -> pd.DataFrame:
-    """The rows whose label contains ``text``."""
-    return table[table["label"].str.contains(text, regex=False)]
+def means(table: pd.DataFrame) -> pd.DataFrame:
+    """The rows of the mean over labels."""
+    return table[table["label"] == "mean"]
 
 
-def combine(*tables: pd.DataFrame) -> pd.DataFrame:
-    """The tidy columns of several tables below each other."""
-    return pd.concat([table[TIDY] for table in tables], ignore_index=True)
+def probe_curves(
+    models: Mapping[tuple[str, int], PRDModel], splits: Mapping[str, EvaluationData], label: str, resamples: int = 200
+) -> tuple[dict[str, pd.DataFrame], float]:
+    """(model -> curves of ``label`` by a linear probe on all training labels, prevalence in test), see evaluation/curves.py.
+
+    The first training seed of each model is drawn.
+    """
+    column = splits["test"].label_names.index(label)
+    truth = {name: split.labels[:, [column]] for name, split in splits.items()}
+    judged = np.where(np.isin(truth["test"][:, 0], (0, 1)), truth["test"][:, 0], np.nan)
+    curves = {}
+    for (name, _), model in models.items():
+        if name not in curves:
+            parts = {s: image_features(model, split.images) for s, split in splits.items()}
+            scores, _ = probe_scores(
+                (parts["train"], truth["train"]), (parts["validation"], truth["validation"]), parts["test"]
+            )
+            curves[name] = curve_bands(judged, expit(scores[:, 0]), splits["test"].patient_ids, resamples)
+    return curves, float(np.nanmean(judged))

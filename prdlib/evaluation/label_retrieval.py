@@ -25,6 +25,7 @@ from prdlib.evaluation.retrieval import (
     median_rank_table,
     merged_similarity,
     recall_table,
+    retrieved_examples,
 )
 from prdlib.evaluation.statistics import bootstrap_weights, redraw_seeds
 from prdlib.models import PRDModel
@@ -170,3 +171,15 @@ def retrieval_tables(
         parts += [table.assign(model=name) for table in tables]
     joined = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["model", *RETRIEVAL_COLUMNS])
     return joined[["model", *RETRIEVAL_COLUMNS]]
+
+
+def examples_of(
+    model: PRDModel | DualEncoder, data: EvaluationData, queries: Sequence[int], k: int = 4
+) -> pd.DataFrame:
+    """The ``k`` reports nearest to the images ``queries`` (rows of ``data``), see
+    :func:`prdlib.evaluation.retrieval.retrieved_examples`; rows that are not there are left out."""
+    rows = [row for row in queries if row < len(data.study_ids)]
+    found = retrieved_examples(
+        embed_images(model, data.images), embed_reports(model, data.marked), data.groups, rows, k
+    )
+    return found[found["direction"] == DIRECTIONS[0]]

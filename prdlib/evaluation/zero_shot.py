@@ -15,15 +15,13 @@ from itertools import product
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import yaml
 from scipy.special import expit
 from torch import Tensor
 
 from prdlib.evaluation.adapters import DualEncoder
-from prdlib.evaluation.embeddings import embed_images, embed_reports
+from prdlib.evaluation.embeddings import embed_reports
 from prdlib.evaluation.similarity import logit_scale, similarities
-from prdlib.evaluation.statistics import auroc_intervals
 from prdlib.models import PRDModel
 from prdlib.text import normalise
 
@@ -48,24 +46,6 @@ def zero_shot_scores(model: PRDModel, image_embeds: Tensor, labels: list[str]) -
         positive, negative = (embed_reports(model, [p.split() for p in side]).mean(dim=0) for side in prompts(label))
         columns.append((image_embeds @ (positive - negative)).numpy())
     return np.stack(columns, axis=1)
-
-
-def zero_shot(
-    model: PRDModel,
-    images: np.ndarray,
-    labels: np.ndarray,
-    names: list[str],
-    ids: np.ndarray,
-    resamples: int = 1000,
-    seed: int = 0,
-) -> pd.DataFrame:
-    """AUROC per label with 95 % intervals (no threshold is chosen).
-
-    images: uint8 [N, S, S]; labels: [N, L] with 1 present, 0 absent, other values not judged; ids: [N] study ids.
-    """
-    truth = np.where(np.isin(labels, (0, 1)), labels, np.nan)
-    scores = zero_shot_scores(model, embed_images(model, images), names)
-    return auroc_intervals(truth, scores, names, ids, resamples, seed).assign(task="zero-shot")
 
 
 def pair_probabilities(model: DualEncoder, images: np.ndarray, labels: list[str], kind: str = "global") -> np.ndarray:

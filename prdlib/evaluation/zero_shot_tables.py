@@ -27,7 +27,7 @@ def zero_shot_tables(
 ) -> dict[str, pd.DataFrame]:
     """'zero_shot': the scores of prdlib.evaluation.class_scores of each label, model and similarity; 'zero_shot_classes': those
     of prdlib.evaluation.exclusive_scores, of the studies with exactly one of the classes that prompts.yaml lists (without two
-    such classes in the data there is no such table); 'zero_shot_lines': of both what an overview shows.
+    such classes in the data there is no such table).
 
     models: (name, training seed) -> model, seeds being a second level of the intervals. Intervals are over patients.
     """
@@ -35,7 +35,7 @@ def zero_shot_tables(
     classes = [name for name in listed_classes() if name in test.label_names]
     if len(classes) > 1 and (exclusive_classes(only_labels(test, classes).labels) != NOT_JUDGED).any():
         tables["zero_shot_classes"] = _of_classes(models, test, validation, classes, resamples)
-    return tables | {"zero_shot_lines": _lines(tables)}
+    return tables
 
 
 def _of_labels(models: Models, test: EvaluationData, validation: EvaluationData | None, resamples: int) -> pd.DataFrame:
@@ -93,7 +93,8 @@ def _of_classes(
     return joined[[*KEYS, *(c for c in joined.columns if c not in KEYS)]]
 
 
-def _lines(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def zero_shot_lines(tables: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    """Of :func:`zero_shot_tables` the means over labels, and the exclusive classes, with metric and control: for an overview."""
     means = tables["zero_shot"][tables["zero_shot"]["label"] == "mean"]
     parts = [means.assign(metric="mean " + means["metric"] + ", " + means["similarity"], control=means["chance"])]
     if "zero_shot_classes" in tables:

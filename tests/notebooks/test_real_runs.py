@@ -77,5 +77,5 @@ def test_a_killed_runner_ends_with_the_same_metrics(tmp_path: Path) -> None:
     output, _ = last.communicate()
     assert last.returncode == 0, output
     assert set(status_table(killed)["status"]) == {"succeeded"}
-    for table in ("summary", "04_pointing", "05_linear_probe", "05_zero_shot"):
+    for table in ("summary", "04_pointing", "05_classification", "05_zero_shot", "05_overview"):
         pd.testing.assert_frame_equal(*(pd.read_csv(run / "metrics" / f"{table}.csv") for run in (whole, killed)))

@@ -1,0 +1,149 @@
+"""evaluate(checkpoint, tasks): every task of a small phantom, collections that lack something, other models, the command line."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from prdlib import tasks
+from prdlib.__main__ import main
+from prdlib.config import ConfigError, load_profile
+from prdlib.evaluate import all_tasks, evaluate, evaluate_models, keep_task, overview_of, task_names
+from prdlib.evaluation.adapters import PRDAdapter
+from prdlib.models import build_model
+from prdlib.notebook import Run
+from prdlib.tasks import LINES, TASKS, lacks, run_task
+
+SETTINGS = {"data.n_studies": 120, "data.image_size": 32, "data.word_limit": 40, "model.image_width": 4, "model.text_width": 32,
+            "model.text_layers": 1, "model.projection_dim": 16, "evaluation.bootstrap": 100, "evaluation.nli_squares": 40,
+            "evaluation.fine_tuning_epochs": 1, "evaluation.label_shares": [0.3, 1.0]}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    return Run(load_profile("quick", SETTINGS), tmp_path_factory.mktemp("project") / "papermill_runs" / "run")
+
+
+@pytest.fixture(scope="module")
+def model(run):
+    words = [" ".join(row) for row in run.data["train"]["words"]]
+    return build_model(run.config.for_method("grounded"), 0, words)[0].eval()
+
+
+class Halves:
+    """A foreign model: an image's vector is the brightness of its halves, a text's whether it says left and right."""
+
+    def encode_images(self, images):
+        left, right = np.split(images.astype(np.float32), 2, axis=2)
+        return torch.from_numpy(np.stack([half.mean(axis=(1, 2)) for half in (left, right)], axis=1))
+
+    def encode_reports(self, reports):
+        return torch.tensor([[float(side in report.split()) for side in ("left", "right")] for report in reports])
+
+
+@pytest.fixture(scope="module")
+def evaluation(run, model):
+    return evaluate_models({("grounded", 0): PRDAdapter(model)}, ("all",), run)
+
+
+def test_all_is_every_task_and_its_overview_has_chance_and_control(evaluation, run):
+    assert set(evaluation.tables) | set(evaluation.left_out) == set(TASKS)
+    assert evaluation.left_out["fine_tuning"] == "evaluation.fine_tuning is off."
+    assert set(evaluation.left_out) == {"fine_tuning", "matching"}
+    overview = evaluation.overview
+    assert list(overview.columns) == ["task", *LINES]
+    assert set(overview["task"]) == set(evaluation.tables)
+    assert overview["chance"].notna().all()
+    assert (overview["n"] > 0).all()
+    scored = overview.dropna(subset=["value", "ci_low"])
+    assert (scored["ci_low"] <= scored["value"] + 1e-9).mean() > 0.95  # a rare label's interval may miss its own value
+    for task in ("structure", "generation", "classification", "localisation"):
+        assert overview.loc[overview["task"] == task, "control"].notna().any()
+
+
+def test_everything_is_saved_in_full(evaluation, tmp_path):
+    evaluation.save(tmp_path)
+    stored = pd.read_csv(tmp_path / "overview.csv")
+    assert len(stored) == len(evaluation.overview) == len(json.loads((tmp_path / "overview.json").read_text()))
+    assert json.loads((tmp_path / "left_out.json").read_text()) == evaluation.left_out
+    for task, tables in evaluation.tables.items():
+        for name, table in tables.items():
+            path = tmp_path / task / f"{name}.csv"
+            assert (len(pd.read_csv(path)) if path.is_file() else 0) == len(table)
+
+
+def test_other_models_have_the_tasks_that_need_two_encoders_alone(run):
+    models = {("halves", 0): Halves()}
+    names, left_out = all_tasks(models, run)
+    assert set(names) == {name for name, task in TASKS.items() if not task.ours}
+    assert left_out["auroc"] == "halves is no checkpoint of this library"
+    found = evaluate_models(models, ("retrieval", "zero_shot"), run)
+    assert set(found.tables["zero_shot"]["zero_shot"]["similarity"]) == {"global"}
+    assert (found.overview["model"] == "halves").all()
+    with pytest.raises(ConfigError, match="The task nli is for checkpoints of this library, halves is none"):
+        run_task("nli", models, run)
+
+
+def test_a_task_is_kept_in_the_run_or_says_why_it_is_left_out(run, model, capsys):
+    models = {("grounded", 0): PRDAdapter(model)}
+    tables = keep_task("retrieval", models, run)
+    assert len(pd.read_csv(run.folder / "metrics" / "05_retrieval.csv")) == len(tables["retrieval"])
+    assert keep_task("fine_tuning", models, run) == {}
+    assert capsys.readouterr().out == "left out: fine_tuning. evaluation.fine_tuning is off.\n"
+    assert set(overview_of({"retrieval": tables, "fine_tuning": {}})["task"]) == {"retrieval"}
+
+
+def test_fine_tuning_is_of_the_papers_five_tasks(run, model, monkeypatch):
+    asked = {}
+
+    def label_efficiency(models, splits, shares, draws, modes, head, classes, settings, **_):
+        asked.update(labels=splits["test"].label_names, modes=modes, head=head, classes=classes, epochs=settings.epochs)
+        return pd.DataFrame({"model": ["grounded"]})
+
+    monkeypatch.setattr("prdlib.evaluation.label_efficiency.label_efficiency", label_efficiency)
+    table = run_task("fine_tuning", {("grounded", 0): PRDAdapter(model)}, run)["fine_tuning"]
+    five = ["Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion"]
+    assert sorted(asked.pop("labels")) == five
+    assert asked == {"modes": ("fine-tuned",), "head": "multi-task", "classes": 3, "epochs": 1}
+    assert set(table["head"]) == {"multi-task"}
+
+
+@pytest.mark.parametrize(
+    ("facts", "task", "sentence"),
+    [
+        ({"labels": []}, "zero_shot", "The task zero_shot needs labels; phantom has none."),
+        ({"labels": ["Edema"], "reports": False}, "retrieval", "The task retrieval needs reports; phantom has none."),
+    ],
+)
+def test_what_a_collection_lacks_is_one_sentence(run, model, monkeypatch, facts, task, sentence):
+    monkeypatch.setattr(Run, "info", facts)
+    assert lacks(task, run) == sentence
+    with pytest.raises(ConfigError, match=sentence):
+        run_task(task, {("grounded", 0): PRDAdapter(model)}, run)
+
+
+def test_tasks_are_named_by_comma_and_an_unknown_one_names_the_nearest():
+    assert task_names("auroc,nli") == task_names(["auroc", "nli", "auroc"]) == ("auroc", "nli")
+    with pytest.raises(ConfigError, match=r"Unknown task 'zeroshot' .did you mean 'zero_shot'"):
+        task_names("zeroshot")
+
+
+def test_one_call_and_one_command_give_the_same_numbers(run, model, monkeypatch, tmp_path, capsys):
+    model.save_pretrained(tmp_path / "model")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("prdlib.notebook.default_run_dir", lambda config: run.folder)
+    called = evaluate("model", ["retrieval", "zero_shot"], "quick", SETTINGS)
+    options = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
+    assert main(["evaluate", "model", "--task", "retrieval,zero_shot", "--output", "out", *options]) == 0
+    assert "R@1, image to report" in capsys.readouterr().out
+    stored = pd.read_csv(tmp_path / "out" / "overview.csv")
+    pd.testing.assert_frame_equal(stored, called.overview, check_dtype=False)
+    assert main(["evaluate", "model", "--task", "retrieval", "--benchmark", "x.jsonl", *options]) == 2
+    assert "--benchmark belongs to the task structure" in capsys.readouterr().err
+
+
+def test_the_list_of_tasks_that_a_reader_sees_is_the_list_that_there_is():
+    listed = [line.split()[0] for line in tasks.__doc__.splitlines() if "  " in line]
+    assert set(listed) == set(TASKS)
