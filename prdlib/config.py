@@ -276,7 +276,7 @@ class EvaluationConfig:
     label_subsets: int = setting(3, "draws of each share below 1", low=3)
     fine_tuning: bool = setting(True, "fine-tune the image encoders too, which takes minutes for each")
     fine_tuning_shares: tuple[float, ...] = setting((1.0,), "the same for fine-tuning of the image encoder")
-    fine_tuning_epochs: int = setting(5, "epochs of fine-tuning, of images and of sentence pairs", low=1)
+    fine_tuning_epochs: int = setting(3, "epochs of fine-tuning, of images and of sentence pairs", low=1)
     nli_squares: int = setting(400, "Latin squares of nine sentence pairs that the phantom makes", low=1)
 
     def __post_init__(self) -> None:

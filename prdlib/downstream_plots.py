@@ -76,18 +76,18 @@ def label_curves(curves: Mapping[str, pd.DataFrame], prevalence: float, title: s
         axis.plot(*blind, color=GREY, lw=0.9, ls=":", label="calibrated" if curve == "reliability" else "chance")
         axis.set(title=name, xlabel=AXES[curve][0], ylabel=AXES[curve][1], xlim=(-0.02, 1.02), ylim=(-0.02, 1.05))
     figure.axes[0].legend(fontsize=8, loc="lower right")
-    figure.axes[2].legend(fontsize=8, loc="upper left")
+    figure.axes[2].legend(fontsize=8, loc="lower right")
     figure.suptitle(title, fontsize=10)
     return figure
 
 
 def retrieval_sheet(images: np.ndarray, reports: Sequence[str], examples: pd.DataFrame, width: int = 62) -> Figure:
-    """Each query's film beside the reports nearest to it, the right one in green.
+    """Each query's film beside the reports nearest to it, and its own below them; what is right in green.
 
     images: uint8 [N, S, S]; reports: N texts; examples: rows 'image to report' of prdlib.evaluation.retrieval.retrieved_examples.
     """
     queries = list(dict.fromkeys(examples["query"]))
-    figure, axes = image_grid(len(queries), 2, 4.6, 2.4)
+    figure, axes = image_grid(len(queries), 2, 4.6, 2.9)
     for (picture, text), query in zip(np.atleast_2d(axes), queries, strict=True):
         draw_image(picture, images[query], [])
         picture.set_title("query", fontsize=8)
@@ -99,6 +99,9 @@ def retrieval_sheet(images: np.ndarray, reports: Sequence[str], examples: pd.Dat
             text.text(-0.35, 1 - line, shown, transform=text.transAxes, fontsize=7, va="top",
                       color=GREEN if row.right else "#333333", weight="bold" if row.right else "normal")  # fmt: skip
             line += 0.075 * (shown.count("\n") + 1) + 0.03
+        own = fill(f"its own: {reports[query]}", width)
+        own = own if own.count("\n") < 4 else "\n".join(own.split("\n")[:4]) + " ..."
+        text.text(-0.35, 1 - line, own, transform=text.transAxes, fontsize=7, va="top", color=GREEN, style="italic")
         if not examples[(examples["query"] == query) & examples["right"]].size:
             text.set_title("its own report is not among them", fontsize=8, color=RED)
     return figure

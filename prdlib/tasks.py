@@ -35,6 +35,19 @@ if TYPE_CHECKING:
 Models = Mapping[tuple[str, int], DualEncoder]
 Tables = dict[str, pd.DataFrame]
 BINDING = ["method", "scores", "segments", "place", "exchanged", "value", "ci_low", "ci_high", "n", "seeds", "chance"]
+SHOWN_TESTS = (
+    "5 options",
+    "swap_laterality",
+    "swap_zone",
+    "exchange_attributes",
+)  # of the structure benchmark in an overview
+SHOWN_METRICS = (
+    "AUROC",
+    "AUPRC",
+    "balanced accuracy",
+    "accuracy",
+    "macro AUROC",
+)  # of classification; Brier, ECE: in the tables
 LINES = ["metric", "model", "value", "ci_low", "ci_high", "n", "seeds", "chance", "control"]
 
 
@@ -102,7 +115,7 @@ def structure(models: Models, run: Run) -> Tables:
 
 def _structure_lines(tables: Tables) -> pd.DataFrame:
     gains = tables["image_gain"]
-    gains = gains[gains["n"] > 0]
+    gains = gains[(gains["n"] > 0) & gains["test"].isin(SHOWN_TESTS)]
     accuracy = gains.assign(metric=gains["test"] + ", accuracy", value=gains["accuracy"], control=gains["best_blind"])
     gain = gains.assign(metric=gains["test"] + ", image gain", value=gains["image_gain"], ci_low=gains["gain_low"],
                         ci_high=gains["gain_high"], chance=0.0, control=np.nan)  # fmt: skip
@@ -120,7 +133,7 @@ def zero_shot(models: Models, run: Run) -> Tables:
 def _zero_shot_lines(tables: Tables) -> pd.DataFrame:
     from prdlib.evaluation.zero_shot_tables import zero_shot_lines
 
-    return zero_shot_lines(tables)
+    return zero_shot_lines({name: table[table["metric"].isin(SHOWN_METRICS)] for name, table in tables.items()})
 
 
 def classification(models: Models, run: Run) -> Tables:
@@ -159,7 +172,7 @@ def _splits(run: Run) -> dict[str, EvaluationData]:
 
 def _efficiency_lines(name: str, tables: Tables) -> pd.DataFrame:
     table = tables[name]
-    shown = table[(table["label"] == "mean") & table["control"].notna()]
+    shown = table[(table["label"] == "mean") & table["control"].notna() & table["metric"].isin(SHOWN_METRICS)]
     share = (100 * shown["share"]).map("{:g} %".format)
     return shown.assign(metric="mean " + shown["metric"] + ", " + shown["mode"] + ", " + share + " of labels")
 

@@ -182,9 +182,8 @@ def majority_nli(pairs: SentencePairs, resamples: int = 1000) -> pd.DataFrame:
     known = label_numbers(validation if train.empty else train)
     label = int(np.bincount(known, minlength=len(LABELS)).argmax())
     rows = label_rows(np.full((1, len(test)), label), test, resamples)
-    return pd.DataFrame([row | {"task": "majority class", "series": LABELS[label], "control": np.nan} for row in rows])[
-        NLI_COLUMNS
-    ]
+    facts = {"task": "majority class", "series": f"always {LABELS[label]}", "control": np.nan}
+    return pd.DataFrame([row | facts for row in rows])[NLI_COLUMNS]
 
 
 def _held_out(pairs: SentencePairs) -> Sequence[pd.DataFrame]:

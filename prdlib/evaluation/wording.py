@@ -110,6 +110,15 @@ def side_by_side(
     return wide[order].fillna("").rename_axis(columns=None).reset_index()
 
 
+def beside_controls(overview: pd.DataFrame) -> pd.DataFrame:
+    """An overview (prdlib.evaluate) with one column per model: 'value [low, high] | control', the control where there is one."""
+
+    def cell(row: Any) -> str:
+        return _share(row) + ("" if pd.isna(row.control) else f" | {row.control:.2f}")
+
+    return side_by_side(overview, ["task", "metric", "chance", "n"], "model", cell)
+
+
 def gain_sheet(gains: pd.DataFrame) -> pd.DataFrame:
     """The structure benchmark, one row a test and one column a model: 'accuracy / best blind control; gain [low, high]'.
 
