@@ -33,7 +33,20 @@ OPENI = (
     "<!-- openi: generated from papermill_runs/reference/grids/openi by tests/test_readme.py -->",
     "<!-- end of openi -->",
 )
+DOWNSTREAM = (
+    "<!-- downstream: generated from papermill_runs/reference/downstream by tests/test_readme.py -->",
+    "<!-- end of downstream -->",
+)
 REFERENCE = ROOT / "papermill_runs" / "reference"
+SHOWN = (  # of the overviews of evaluate, in the README
+    ("zero_shot", ("mean AUROC, global", "mean AUROC, local", "mean AUPRC, local", "balanced accuracy of")),
+    ("classification", ("mean AUROC, linear probe", "mean AUPRC, linear probe, 100 %")),
+    ("fine_tuning", ("mean AUROC", "mean balanced accuracy")),
+    ("retrieval", ("R@1, image", "R@10, image", "median rank, image", "P@10 of labels, image")),
+    ("generation", ("BLEU-4", "ROUGE-L", "label F1, macro")),
+    ("nli", ("zero-shot, AUROC", "fine-tuned, accuracy")),
+    ("localisation", ("pointing", "CNR, similarity")),
+)
 TITLES = {"grounded": "Grounded PRD and its ingredients, profile cpu"}
 GAINS = (
     "5 options",
@@ -62,8 +75,9 @@ def results_table(folder: Path) -> str:
     for _, row in summary.iterrows():
         rows.append("| " + " | ".join(row[["metric", "chance", "n", "seeds", *methods]]) + " |")
     for name in ("zero_shot", "linear_probe"):
-        first = pd.read_csv(folder / f"05_{name}.csv").rename(columns={"series": "model"}).assign(seeds=1)
         every = folder / "auroc" / f"{name}.csv"  # of all seeds, where ``evaluate --task auroc`` was run on them
+        first = pd.read_csv(folder / f"05_{name}.csv" if (folder / f"05_{name}.csv").is_file() else every)
+        first = first.rename(columns={"series": "model"}).assign(seeds=1)
         table = pd.read_csv(every) if every.is_file() else first
         mean, before = (part[part["label"] == "mean"].set_index("model") for part in (table, first))
         cells = [f"{r.value:.3f} [{r.ci_low:.3f}, {r.ci_high:.3f}]" for r in (mean.loc[m] for m in methods)]
@@ -222,6 +236,29 @@ def openi_rows() -> str:
     return "\n".join(rows)
 
 
+def downstream_rows() -> str:
+    """A table for each stored overview: value [interval] | control, a column for each model."""
+    tables = []
+    for folder in sorted((REFERENCE / "downstream").iterdir()):
+        overview, facts = pd.read_csv(folder / "overview.csv"), json.loads((folder / "facts.json").read_text())
+        models = list(dict.fromkeys(overview["model"]))
+        seeds = ", ".join(f"{m} {n}" for m, n in facts["seeds"].items())
+        rows = [f"**{facts['title']}** (trainings: {seeds}; [every table](papermill_runs/reference/downstream/{folder.name}))",
+                "", "| task | score | chance | n | " + " | ".join(models) + " |", "|---" * (4 + len(models)) + "|"]  # fmt: skip
+        for task, starts in SHOWN:
+            part = overview[(overview["task"] == task) & overview["metric"].str.startswith(starts)]
+            for metric, lines in part.groupby("metric", sort=False):
+                by_model, first = lines.set_index("model"), lines.iloc[0]
+                cells = [control_cell(by_model.loc[m]) if m in by_model.index else "" for m in models]
+                rows.append(f"| {task} | {metric} | {first['chance']:.3g} | {first['n']} | " + " | ".join(cells) + " |")
+        tables.append("\n".join(rows))
+    return "\n\n".join(tables)
+
+
+def control_cell(row: pd.Series) -> str:
+    return with_interval(row) + ("" if pd.isna(row["control"]) else f", {row['control']:.2f}")
+
+
 def with_interval(row: pd.Series) -> str:
     return f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]"
 
@@ -253,6 +290,10 @@ def test_the_ablation_is_the_stored_one():
 
 def test_the_grid_on_real_reports_is_the_stored_one():
     assert between(OPENI) == openi_rows()
+
+
+def test_the_downstream_tables_are_the_stored_ones():
+    assert between(DOWNSTREAM) == downstream_rows()
 
 
 def test_rows_of_the_stored_grids_follow_from_the_stored_outcomes():
@@ -323,7 +364,7 @@ def test_profiles_that_own_data_name_exist():
 if __name__ == "__main__":
     text = (ROOT / "README.md").read_text()
     tables = {MARKS: settings_table(), RESULTS: results_tables(), SPEED: speed_tables(), ABLATION: ablation_rows(),
-              OPENI: openi_rows()}  # fmt: skip
+              OPENI: openi_rows(), DOWNSTREAM: downstream_rows()}  # fmt: skip
     for (start, end), table in tables.items():
         text = text.replace(text[text.index(start) : text.index(end)], f"{start}\n{table}\n")
     (ROOT / "README.md").write_text(text)

@@ -10,6 +10,7 @@ Two ensembles of prompts (prompts.yaml), both by the global or the local similar
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from itertools import product
 from pathlib import Path
@@ -19,13 +20,12 @@ import yaml
 from scipy.special import expit
 from torch import Tensor
 
-from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.embeddings import embed_reports
-from prdlib.evaluation.similarity import logit_scale, similarities
 from prdlib.models import PRDModel
 from prdlib.text import normalise
 
 PROMPTS = Path(__file__).with_name("prompts.yaml")
+Words = tuple[str, ...]
 
 
 @cache
@@ -48,17 +48,20 @@ def zero_shot_scores(model: PRDModel, image_embeds: Tensor, labels: list[str]) -
     return np.stack(columns, axis=1)
 
 
-def pair_probabilities(model: DualEncoder, images: np.ndarray, labels: list[str], kind: str = "global") -> np.ndarray:
-    """Probability of each label by its pairs of prompts: [N, L] in [0, 1], uint8 images [N, S, S].
+def pair_texts(labels: Sequence[str]) -> list[Words]:
+    """The prompts of every label as words: of each label its positive, then its negative ones."""
+    return [tuple(p.split()) for label in labels for side in prompts(label) for p in side]
 
-    Of each pair the softmax of its two similarities times the scale of that similarity, so that 0.5 says that neither prompt is
-    nearer. No label of any image is read.
+
+def pair_probabilities(found: np.ndarray, labels: Sequence[str], scale: float) -> np.ndarray:
+    """Probability of each label by its pairs of prompts: [N, L] in [0, 1].
+
+    found: similarities [N, T] to :func:`pair_texts`; scale: what training multiplies them by. Of each pair the softmax of the two,
+    so that 0.5 says that neither prompt is nearer. No label of any image is read.
     """
-    texts = [[tuple(p.split()) for side in prompts(label) for p in side] for label in labels]
-    found = similarities(model, images, [text for part in texts for text in part], kind)
-    logits = logit_scale(model, kind) * found
+    ends = np.cumsum([2 * len(prompts(label)[0]) for label in labels])
     columns = []
-    for part in np.split(logits, np.cumsum([len(part) for part in texts])[:-1], axis=1):
+    for part in np.split(scale * found, ends[:-1], axis=1):
         positive, negative = np.split(part, 2, axis=1)
         columns.append(expit(positive - negative).mean(axis=1))
     return np.stack(columns, axis=1)
@@ -82,21 +85,20 @@ def class_prompts(label: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(normalise(" ".join(part for part in words if part)) for words in parts))
 
 
-def class_similarities(
-    model: DualEncoder, images: np.ndarray, classes: list[str], kind: str = "global", centre: np.ndarray | None = None
-) -> np.ndarray:
-    """Mean similarity to the prompts of each class: [N, K], uint8 images [N, S, S]; the highest is the answer.
+def class_texts(classes: Sequence[str]) -> list[Words]:
+    """The prompts of every class as words, class after class."""
+    return [tuple(p.split()) for name in classes for p in class_prompts(name)]
 
-    centre: uint8 [M, S, S], images other than the ones to classify (no labels), whose mean for each class is taken away: prompts
-    of one class may be nearer to every image than those of another.
+
+def class_similarities(found: np.ndarray, classes: Sequence[str], centre: np.ndarray | None = None) -> np.ndarray:
+    """Mean similarity to the prompts of each class: [N, K]; the highest is the answer.
+
+    found: similarities [N, T] to :func:`class_texts`. centre: [M, T] of images other than the ones to classify (no labels), whose
+    mean for each class is taken away: prompts of one class may be nearer to every image than those of another.
     """
-    texts = {name: [tuple(p.split()) for p in class_prompts(name)] for name in classes}
-    asked = [text for part in texts.values() for text in part]
-    ends = np.cumsum([len(part) for part in texts.values()])
+    ends = np.cumsum([len(class_prompts(name)) for name in classes])[:-1]
 
-    def means(shown: np.ndarray) -> np.ndarray:
-        found = similarities(model, shown, asked, kind)
-        return np.stack([part.mean(axis=1) for part in np.split(found, ends[:-1], axis=1)], axis=1)
+    def means(values: np.ndarray) -> np.ndarray:
+        return np.stack([part.mean(axis=1) for part in np.split(values, ends, axis=1)], axis=1)
 
-    found = means(images)
-    return found if centre is None else found - means(centre).mean(axis=0)
+    return means(found) if centre is None else means(found) - means(centre).mean(axis=0)

@@ -6,6 +6,8 @@ without a validation split there is no threshold, and the constant is 0.5.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import pandas as pd
 from scipy.special import softmax
@@ -15,11 +17,32 @@ from prdlib.evaluation.adapters import DualEncoder
 from prdlib.evaluation.class_scores import choose_threshold, multi_label_scores
 from prdlib.evaluation.exclusive_scores import NOT_JUDGED, exclusive_classes, exclusive_scores
 from prdlib.evaluation.label_subsets import has_both_classes, only_labels, prevalences
-from prdlib.evaluation.similarity import kinds_of, logit_scale
-from prdlib.evaluation.zero_shot import class_similarities, listed_classes, pair_probabilities
+from prdlib.evaluation.similarity import kinds_of, logit_scale, similarities
+from prdlib.evaluation.zero_shot import (
+    class_similarities,
+    class_texts,
+    listed_classes,
+    pair_probabilities,
+    pair_texts,
+)
 
 Models = dict[tuple[str, int], DualEncoder]
 KEYS = ["model", "similarity"]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """Similarities of one training of a model, [N, T] of test and [M, T] of validation (None without that split)."""
+
+    test: np.ndarray
+    validation: np.ndarray | None
+    scale: float
+
+    def part(self, texts: slice) -> _Seen:
+        return _Seen(self.test[:, texts], None if self.validation is None else self.validation[:, texts], self.scale)
+
+
+Seen = dict[tuple[str, str], list[_Seen]]  # (model, similarity) -> its trainings
 
 
 def zero_shot_tables(
@@ -31,38 +54,44 @@ def zero_shot_tables(
 
     models: (name, training seed) -> model, seeds being a second level of the intervals. Intervals are over patients.
     """
-    tables = {"zero_shot": _of_labels(models, test, validation, resamples)}
     classes = [name for name in listed_classes() if name in test.label_names]
-    if len(classes) > 1 and (exclusive_classes(only_labels(test, classes).labels) != NOT_JUDGED).any():
-        tables["zero_shot_classes"] = _of_classes(models, test, validation, classes, resamples)
+    if len(classes) < 2 or (exclusive_classes(only_labels(test, classes).labels) == NOT_JUDGED).all():
+        classes = []
+    pairs, texts = len(pair_texts(test.label_names)), [*pair_texts(test.label_names), *class_texts(classes)]
+    seen: Seen = {}
+    for (name, _), model in models.items():
+        for kind in kinds_of(model):  # every image is encoded once for all prompts
+            held_out = None if validation is None else similarities(model, validation.images, texts, kind)
+            found = _Seen(similarities(model, test.images, texts, kind), held_out, logit_scale(model, kind))
+            seen.setdefault((name, kind), []).append(found)
+    by_label = {key: [part.part(slice(0, pairs)) for part in found] for key, found in seen.items()}
+    tables = {"zero_shot": _of_labels(by_label, test, validation, resamples)}
+    if classes:
+        by_class = {key: [part.part(slice(pairs, None)) for part in found] for key, found in seen.items()}
+        tables["zero_shot_classes"] = _of_classes(by_class, test, validation, classes, resamples)
     return tables
 
 
-def _of_labels(models: Models, test: EvaluationData, validation: EvaluationData | None, resamples: int) -> pd.DataFrame:
-    names, found = list(test.label_names), {}
+def _of_labels(seen: Seen, test: EvaluationData, validation: EvaluationData | None, resamples: int) -> pd.DataFrame:
+    names = list(test.label_names)
     truth = np.where(np.isin(test.labels, (0, 1)), test.labels, np.nan)
-    for (name, _), model in models.items():
-        for kind in kinds_of(model):
-            part = found.setdefault((name, kind), ([], []))
-            part[0].append(pair_probabilities(model, test.images, names, kind))
-            part[1].append(_thresholds(model, validation, names, kind))
     known = np.full(len(names), 0.5) if validation is None else prevalences(validation.labels)
     tables = []
-    for (name, kind), (probabilities, thresholds) in found.items():
-        constants = np.tile(np.nan_to_num(known, nan=0.5), (len(thresholds), 1))
-        table = multi_label_scores(
-            truth, np.stack(probabilities), names, test.patient_ids, np.stack(thresholds), constants, resamples
-        )
-        tables.append(table.assign(model=name, similarity=kind, seeds=len(thresholds)))
+    for (name, kind), found in seen.items():
+        probabilities = np.stack([pair_probabilities(part.test, names, part.scale) for part in found])
+        thresholds = np.stack([_thresholds(part, validation, names) for part in found])
+        constants = np.tile(np.nan_to_num(known, nan=0.5), (len(found), 1))
+        table = multi_label_scores(truth, probabilities, names, test.patient_ids, thresholds, constants, resamples)
+        tables.append(table.assign(model=name, similarity=kind, seeds=len(found)))
     joined = pd.concat(tables, ignore_index=True)
     return joined[[*KEYS, *(c for c in joined.columns if c not in KEYS)]]
 
 
-def _thresholds(model: DualEncoder, validation: EvaluationData | None, names: list[str], kind: str) -> np.ndarray:
+def _thresholds(part: _Seen, validation: EvaluationData | None, names: list[str]) -> np.ndarray:
     """[L], NaN where validation has no label of both kinds."""
-    if validation is None:
+    if validation is None or part.validation is None:
         return np.full(len(names), np.nan)
-    found = pair_probabilities(model, validation.images, names, kind)
+    found = pair_probabilities(part.validation, names, part.scale)
     chosen = []
     for column, both in enumerate(has_both_classes(validation.labels)):
         values = validation.labels[:, column]
@@ -72,23 +101,17 @@ def _thresholds(model: DualEncoder, validation: EvaluationData | None, names: li
 
 
 def _of_classes(
-    models: Models, test: EvaluationData, validation: EvaluationData | None, classes: list[str], resamples: int
+    seen: Seen, test: EvaluationData, validation: EvaluationData | None, classes: list[str], resamples: int
 ) -> pd.DataFrame:
     truth = exclusive_classes(only_labels(test, classes).labels)
     known = truth if validation is None else exclusive_classes(only_labels(validation, classes).labels)
-    counts = np.bincount(known[known != NOT_JUDGED], minlength=len(classes))
-    centre = None if validation is None else validation.images
-    found: dict[tuple[str, str], list[np.ndarray]] = {}
-    for (name, _), model in models.items():
-        for kind in kinds_of(model):
-            scores = class_similarities(model, test.images, classes, kind, centre)
-            found.setdefault((name, kind), []).append(softmax(logit_scale(model, kind) * scores, axis=1))
-    tables = [
-        exclusive_scores(truth, np.stack(p), classes, test.patient_ids, int(counts.argmax()), resamples).assign(
-            model=name, similarity=kind, seeds=len(p), classes=", ".join(classes)
-        )
-        for (name, kind), p in found.items()
-    ]
+    majority = int(np.bincount(known[known != NOT_JUDGED], minlength=len(classes)).argmax())
+    tables = []
+    for (name, kind), found in seen.items():
+        scores = [part.scale * class_similarities(part.test, classes, part.validation) for part in found]
+        probabilities = softmax(np.stack(scores), axis=2)
+        table = exclusive_scores(truth, probabilities, classes, test.patient_ids, majority, resamples)
+        tables.append(table.assign(model=name, similarity=kind, seeds=len(found), classes=", ".join(classes)))
     joined = pd.concat(tables, ignore_index=True)
     return joined[[*KEYS, *(c for c in joined.columns if c not in KEYS)]]
 

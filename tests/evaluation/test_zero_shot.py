@@ -1,14 +1,23 @@
 """Similarities of texts to images, and the two ensembles of prompts, against plain loops and planted answers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from prdlib.data.batches import EvaluationData
-from prdlib.evaluation import zero_shot
 from prdlib.evaluation.adapters import PRDAdapter
 from prdlib.evaluation.similarity import logit_scale, similarities
-from prdlib.evaluation.zero_shot import class_prompts, class_similarities, pair_probabilities, prompts
+from prdlib.evaluation.zero_shot import (
+    class_prompts,
+    class_similarities,
+    class_texts,
+    pair_probabilities,
+    pair_texts,
+    prompts,
+)
+from prdlib.evaluation.zero_shot_tables import zero_shot_tables
 from prdlib.losses import local_similarity
 from prdlib.losses.segment_region import segment_region_similarity
 from prdlib.models import build_model
@@ -69,24 +78,14 @@ def test_another_model_has_the_global_similarity_alone(images):
     assert logit_scale(Brightness()) == pytest.approx(1 / 0.07)
 
 
-def planted(values):
-    """Stands for similarities: what each text is worth, on every image, times the image's brightness."""
-
-    def found(_, images, texts, kind):
-        brightness = images.reshape(len(images), -1).mean(axis=1, dtype=np.float64) / 255
-        return brightness[:, None] * np.array([values[tuple(text)] for text in texts])
-
-    return found
-
-
-def test_pairs_of_prompts_give_the_mean_of_their_softmax(models, monkeypatch):
-    positive, negative = prompts("Edema")
-    values = {tuple(p.split()): v for p, v in zip((*positive, *negative), (1, 2, 3, 4, 0, 2, 4, -2), strict=True)}
-    monkeypatch.setattr(zero_shot, "similarities", planted(values))
-    monkeypatch.setattr(zero_shot, "logit_scale", lambda *_: 1.5)
-    shown = np.stack([np.full((8, 8), v, np.uint8) for v in (0, 255)])
+def test_pairs_of_prompts_give_the_mean_of_their_softmax():
+    brightness = np.array([0.0, 1.0])[:, None]
+    found = brightness * np.array([1, 2, 3, 4, 0, 2, 4, -2])  # positive, then negative
+    assert len(pair_texts(["Edema"])) == found.shape[1]
     expected = np.mean([1 / (1 + np.exp(-1.5 * d)) for d in (1, 0, -1, 6)])
-    np.testing.assert_allclose(pair_probabilities(models["prd"], shown, ["Edema"])[:, 0], [0.5, expected])
+    np.testing.assert_allclose(pair_probabilities(found, ["Edema"], 1.5)[:, 0], [0.5, expected])
+    both = pair_probabilities(np.concatenate([found, -found], axis=1), ["Edema", "Something Rare"], 1.5)
+    np.testing.assert_allclose(both[:, 1], 1 - both[:, 0])  # every label has its own columns
 
 
 def test_prompts_are_pairs():
@@ -104,12 +103,38 @@ def test_class_prompts_are_every_combination_once_and_name_the_class():
     assert class_prompts("Something Rare") == prompts("Something Rare")[0]
 
 
-def test_classes_are_scored_by_the_mean_of_their_prompts_and_centred_by_other_images(models, monkeypatch):
-    values = {tuple(p.split()): v for name, v in (("Edema", 1.0), ("Cardiomegaly", 3.0)) for p in class_prompts(name)}
-    monkeypatch.setattr(zero_shot, "similarities", planted(values))
-    shown = np.stack([np.full((8, 8), v, np.uint8) for v in (51, 255)])
-    found = class_similarities(models["prd"], shown, ["Edema", "Cardiomegaly"])
-    np.testing.assert_allclose(found, [[0.2, 0.6], [1.0, 3.0]])
-    others = np.full((3, 8, 8), 51, np.uint8)
-    centred = class_similarities(models["prd"], shown, ["Edema", "Cardiomegaly"], centre=others)
+def test_classes_are_scored_by_the_mean_of_their_prompts_and_centred_by_other_images():
+    classes, brightness = ["Edema", "Cardiomegaly"], np.array([0.2, 1.0])[:, None]
+    worth = np.concatenate([np.full(len(class_prompts(name)), v) for name, v in zip(classes, (1.0, 3.0), strict=True)])
+    assert len(class_texts(classes)) == len(worth)
+    found = brightness * worth
+    np.testing.assert_allclose(class_similarities(found, classes), [[0.2, 0.6], [1.0, 3.0]])
+    centred = class_similarities(found, classes, np.tile(0.2 * worth, (3, 1)))
     np.testing.assert_allclose(centred, [[0, 0], [0.8, 2.4]], atol=1e-12)
+
+
+class Planted:
+    """Sees the brightness of an image, and hears whether a text says 'no' or denies: effusions are bright."""
+
+    def encode_images(self, images):
+        bright = torch.from_numpy(images.reshape(len(images), -1).mean(axis=1)) / 255 - 0.5
+        return torch.stack([bright, torch.ones_like(bright)], dim=1)
+
+    def encode_reports(self, reports):
+        says = ["effusion" in report and not report.startswith(("no ", "there is no", "without")) for report in reports]
+        return torch.tensor([[1.0 if said else -1.0, 0.0] for said in says])
+
+
+def test_a_planted_label_is_found_without_a_label_and_thresholds_are_of_validation(tiny_data):
+    data = EvaluationData.first_views(tiny_data["train"], ["Pleural Effusion", "Edema"])
+    labels = np.tile([[1.0, 0.0], [0.0, 1.0]], (len(data.study_ids), 1))[: len(data.study_ids)]
+    images = np.where(labels[:, 0] == 1, 200, 50).astype(np.uint8)[:, None, None] * np.ones((8, 8), np.uint8)
+    planted = replace(data, labels=labels, images=images)
+    tables = zero_shot_tables({("m", 0): Planted(), ("m", 1): Planted()}, planted, planted, 100)
+    scored = tables["zero_shot"].set_index(["label", "metric"])
+    assert scored.loc[("Pleural Effusion", "AUROC"), ["value", "ci_low", "seeds"]].tolist() == [1, 1, 2]
+    assert scored.loc[("Pleural Effusion", "balanced accuracy"), "value"] == 1
+    assert set(tables["zero_shot_classes"]["classes"]) == {"Edema, Pleural Effusion"}
+    blind = zero_shot_tables({("m", 0): Planted()}, planted, None, 100)["zero_shot"].set_index(["label", "metric"])
+    assert np.isnan(blind.loc[("Pleural Effusion", "balanced accuracy"), "value"])
+    assert blind.loc[("Pleural Effusion", "balanced accuracy"), "note"].startswith("no threshold")
