@@ -20,13 +20,13 @@ lint: $(STAMP)
 	$(PY) -m ruff format --check .
 
 unit: $(STAMP)
-	$(PY) -m pytest -q -n 2 --dist loadfile tests
+	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests
 
 quick: $(STAMP)
 	$(PY) -m prdlib run --profile quick
 
 nbval: $(STAMP)
-	$(PY) -m pytest -q --nbval --nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 600 \
+	$(PY) -m pytest -q -n 2 --dist loadscope --nbval --nbval-sanitize-with tests/notebooks/sanitize.cfg --nbval-cell-timeout 600 \
 	  -p no:cacheprovider --rootdir . -c tests/notebooks/nbval.ini notebooks
 	$(PY) -m pytest -q -p no:cacheprovider tests/notebooks/check_numbers.py
 

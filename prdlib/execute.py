@@ -42,6 +42,8 @@ def die_with(runner: int) -> None:
 
 def run_notebook(task: dict) -> tuple[str, str]:
     """(status, message) of one notebook; the executed notebook is kept whatever happens."""
+    # jsonschema would import it to check addresses in notebooks, which have none: two seconds of every step, for its grammar
+    sys.modules.setdefault("rfc3987_syntax", None)  # type: ignore[arg-type]
     import papermill
     from jupyter_client.kernelspec import KernelSpec, KernelSpecManager
     from jupyter_client.manager import AsyncKernelManager

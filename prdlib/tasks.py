@@ -116,7 +116,7 @@ def structure(models: Models, run: Run) -> Tables:
 def _structure_lines(tables: Tables) -> pd.DataFrame:
     gains = tables["image_gain"]
     gains = gains[(gains["n"] > 0) & gains["test"].isin(SHOWN_TESTS)]
-    accuracy = gains.assign(metric=gains["test"] + ", accuracy", value=gains["accuracy"], control=gains["best_blind"])
+    accuracy = gains.assign(metric=gains["test"] + ", accuracy", value=gains["accuracy"], control=gains["blind"])
     gain = gains.assign(metric=gains["test"] + ", image gain", value=gains["image_gain"], ci_low=gains["gain_low"],
                         ci_high=gains["gain_high"], chance=0.0, control=np.nan)  # fmt: skip
     return pd.concat([accuracy, gain], ignore_index=True)

@@ -18,6 +18,15 @@ settings.register_profile("prdlib", deadline=None)  # no test fails by the clock
 settings.load_profile("prdlib")
 
 
+LONGEST = ("test_real_runs.py", "test_runs.py", "test_distributed.py", "test_streaming.py", "test_cli_benchmark.py")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that take minutes begin first, so that no process waits for another at the end."""
+    order = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: order.get(item.path.name, len(LONGEST)))
+
+
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread():
     torch.set_num_threads(1)

@@ -40,73 +40,97 @@ def prepared(tiny_studies, tmp_path_factory):
     return prepare(tiny_studies, folder, 32, 40), folder
 
 
-def trained(prepared: Path, directory: Path, number: int, method: str = "prd", **training):
-    settings = {**SETTINGS, "training": {**SETTINGS["training"], **training}}
+def trained(prepared: Path, number: int, jobs: dict[Path, tuple[str, dict]]):
+    """Train ``jobs``, folder -> (method, settings of training), one after the other in ``number`` processes (a process takes
+    seconds to start, a training less): folder -> (first step, weights, history)."""
+    asked = [
+        (str(folder), {**SETTINGS, "training": {**SETTINGS["training"], **training}}, method)
+        for folder, (method, training) in jobs.items()
+    ]
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(number)] if number > 1 else []
-    command = [sys.executable, *launcher, str(SCRIPT), str(prepared), str(directory), json.dumps(settings), method]
+    command = [sys.executable, *launcher, str(SCRIPT), str(prepared), json.dumps(asked)]
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
     done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
-    first = torch.load(directory / "first_step.pt", weights_only=True)
-    return first, PRDModel.from_pretrained(directory).state_dict(), pd.read_csv(directory / "history.csv")
+    return {
+        folder.name: (
+            torch.load(folder / "first_step.pt", weights_only=True),
+            PRDModel.from_pretrained(folder).state_dict(),
+            pd.read_csv(folder / "history.csv"),
+        )
+        for folder in jobs
+    }
 
 
 @pytest.fixture(scope="module")
-def alone(prepared, tmp_path_factory):
-    return trained(prepared[1], tmp_path_factory.mktemp("alone"), 1)
+def one(prepared, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("one")
+    return trained(prepared[1], 1, {
+        folder / "prd": ("prd", {}), folder / "centred": ("grounded_prd", {}), folder / "cache": ("prd", {"micro_batch": 8}),
+    })  # fmt: skip
 
 
-def assert_equal_trainings(one, other):
+@pytest.fixture(scope="module")
+def folder_of_two(tmp_path_factory):
+    return tmp_path_factory.mktemp("two")
+
+
+@pytest.fixture(scope="module")
+def two(prepared, folder_of_two):
+    return trained(prepared[1], 2, {
+        folder_of_two / "prd": ("prd", {}), folder_of_two / "centred": ("grounded_prd", {}),
+        folder_of_two / "cache": ("prd", {"micro_batch": 4}),
+        folder_of_two / "stream": ("prd", {"shards": str(folder_of_two / "shards"), "epochs": 2}),
+    })  # fmt: skip
+
+
+def assert_equal_trainings(first, other):
     """Loss and gradients of the first step, weights and losses after an epoch of 6, to 1e-5 of their norms.
 
     Each tensor alone to 1e-4 of its own: sums of float32 are rounded in another order.
     """
-    assert len(one[0]) == len(other[0]) > 20
-    for mine, theirs in zip(one[:2], other[:2], strict=True):
+    assert len(first[0]) == len(other[0]) > 20
+    for mine, theirs in zip(first[:2], other[:2], strict=True):
         assert mine.keys() == theirs.keys()
         differences = torch.stack([(theirs[name] - tensor).float().norm() for name, tensor in mine.items()])
         norms = torch.stack([tensor.float().norm() for tensor in mine.values()])
         assert differences.norm() <= 1e-5 * norms.norm()
         assert (differences <= 1e-4 * norms + 1e-7).all()
     losses = ("loss", "contrastive", "discrimination", "local", "segment", "validation_R@1")
-    columns = [name for name in losses if name in one[2]]
-    pd.testing.assert_frame_equal(one[2][columns], other[2][columns], rtol=1e-5)
+    columns = [name for name in losses if name in first[2]]
+    pd.testing.assert_frame_equal(first[2][columns], other[2][columns], rtol=1e-5)
 
 
-def test_two_processes_equal_one(prepared, alone, tmp_path):
-    two = trained(prepared[1], tmp_path, 2)
-    assert_equal_trainings(alone, two)
-    assert len(two[0]) == len(alone[0])
+def test_two_processes_equal_one(one, two):
+    assert_equal_trainings(one["prd"], two["prd"])
+    assert len(two["prd"][0]) == len(one["prd"][0])
 
 
-def test_two_processes_equal_one_where_images_of_all_are_the_centre(prepared, tmp_path):
+def test_two_processes_equal_one_where_images_of_all_are_the_centre(one, two):
     """Segments of all processes are looked for in the images of all; the mean of centred discrimination is over all of them."""
-    one = trained(prepared[1], tmp_path / "one", 1, "grounded_prd")
-    assert_equal_trainings(one, trained(prepared[1], tmp_path / "two", 2, "grounded_prd"))
-    assert "segment" in one[2]
+    assert_equal_trainings(one["centred"], two["centred"])
+    assert "segment" in one["centred"][2]
 
 
-def test_two_processes_with_a_feature_cache_equal_one_with_it(prepared, tmp_path):
+def test_two_processes_with_a_feature_cache_equal_one_with_it(one, two):
     """Micro-batches of 4 in each of two processes and of 8 in one: batch norm sees 8 pairs, the same, in both."""
-    whole = trained(prepared[1], tmp_path / "whole", 1, micro_batch=8)
-    two = trained(prepared[1], tmp_path / "two", 2, micro_batch=4)
-    assert_equal_trainings(whole, two)
+    assert_equal_trainings(one["cache"], two["cache"])
 
 
-def test_two_processes_read_a_stream_of_shards(prepared, tmp_path):
+def test_two_processes_read_a_stream_of_shards(two, folder_of_two):
     """Each its own part, as many batches in both."""
-    first, _, history = trained(prepared[1], tmp_path / "model", 2, shards=str(tmp_path / "shards"), epochs=2)
+    first, _, history = two["stream"]
     assert len(history) == 2
     assert history["loss"].notna().all()
     assert first["loss"].isfinite()
-    seen = [json.loads((tmp_path / "model" / f"seen{r}.json").read_text()) for r in (0, 1)]
+    seen = [json.loads((folder_of_two / "stream" / f"seen{r}.json").read_text()) for r in (0, 1)]
     assert len(seen[0]) == len(seen[1])
     assert not set(seen[0][: len(seen[0]) // 2]) & set(seen[1][: len(seen[1]) // 2])  # in the first epoch
     assert len(set(seen[0][: len(seen[0]) // 2])) == len(seen[0]) // 2
-    assert list(tmp_path.glob("shards/*/shards.json"))
+    assert list(folder_of_two.glob("shards/*/shards.json"))
 
 
-def test_a_training_starts_its_own_processes(prepared, alone, tmp_path):
+def test_a_training_starts_its_own_processes(prepared, one, tmp_path):
     """training.processes, as notebook 02 uses it; in a session without a file, like a notebook's."""
     settings = {**SETTINGS, "training": {**SETTINGS["training"], "processes": 2, "threads": 1}}
     code = (
@@ -120,7 +144,7 @@ def test_a_training_starts_its_own_processes(prepared, alone, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
     assert done.returncode == 0, done.stderr[-3000:]
     for name, tensor in PRDModel.from_pretrained(tmp_path).state_dict().items():
-        torch.testing.assert_close(tensor, alone[1][name], rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(tensor, one["prd"][1][name], rtol=1e-5, atol=1e-5)
 
 
 def test_what_fails_in_a_process_is_told(prepared, tmp_path):

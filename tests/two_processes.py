@@ -1,8 +1,8 @@
-"""One training of the tiny settings, as a script: alone, or in every process that torchrun starts.
+"""Trainings of the tiny settings one after the other, as a script: alone, or in every process that torchrun starts.
 
-Arguments: a folder of prepared data, a folder for the model, a JSON of settings, a method (prd). Beside the model the first
-process leaves first_step.pt, the loss and all gradients of the first step; every process leaves seen<rank>.json, its studies in
-their order.
+Arguments: a folder of prepared data, and a JSON of trainings: [folder of the model, settings, method] each. Beside a model the
+first process leaves first_step.pt, the loss and all gradients of the first step; every process leaves seen<rank>.json, its
+studies in their order.
 """
 
 import json
@@ -18,7 +18,7 @@ from prdlib.trainer import PRDTrainer
 from prdlib.training import fit
 
 
-def main(prepared: str, directory: str, settings: str, method: str = "prd") -> None:
+def train(prepared: str, directory: str, settings: dict, method: str) -> None:
     real, kept, seen = PRDTrainer.training_step, [], []
 
     def recorded(self, model, inputs, num_items_in_batch=None):
@@ -30,11 +30,13 @@ def main(prepared: str, directory: str, settings: str, method: str = "prd") -> N
         return loss
 
     PRDTrainer.training_step = recorded
-    fit(load_profile("quick", json.loads(settings)), method, 0, load_prepared(prepared), directory, "d", report=None)
+    fit(load_profile("quick", settings), method, 0, load_prepared(prepared), directory, "d", report=None)
+    PRDTrainer.training_step = real
     (Path(directory) / f"seen{rank()}.json").write_text(json.dumps(seen))
     if is_first():
         torch.save(kept[0], Path(directory) / "first_step.pt")
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    for job in json.loads(sys.argv[2]):
+        train(sys.argv[1], *job)

@@ -23,10 +23,15 @@ if TYPE_CHECKING:
 def embed_images(model: PRDModel | DualEncoder, images: np.ndarray, batch_size: int = 128) -> Tensor:
     """image_embeds [N, D] of uint8 images [N, S, S], float32, on the CPU; ours are L2-normalised and in eval mode."""
     shown = [images[i : i + batch_size] for i in range(0, len(images), batch_size)]
-    if isinstance(model, PRDModel):
+    if _ours(model):
         model.eval()
         shown = [torch.from_numpy(part) for part in shown]
     return torch.cat([torch.as_tensor(model.encode_images(part)).float().cpu() for part in shown])
+
+
+def _ours(model: PRDModel | DualEncoder) -> bool:
+    """A model that reads reports as words and images as tensors, not an adapter, which asks for strings and arrays."""
+    return hasattr(getattr(model, "config", None), "segments")
 
 
 @torch.inference_mode()
@@ -54,7 +59,7 @@ def region_features(model: PRDModel, images: np.ndarray, batch_size: int = 128) 
 @torch.inference_mode()
 def embed_reports(model: PRDModel | DualEncoder, reports: Sequence[Sequence[str]], batch_size: int = 32) -> Tensor:
     """report_embeds [N, D] of reports given as (marked) words; equal reports are encoded once, sorted by length."""
-    ours = isinstance(model, PRDModel)
+    ours = _ours(model)
     if ours:
         model.eval()
     if not (model.config.segments != "none" if ours else getattr(model, "reads_segments", False)):

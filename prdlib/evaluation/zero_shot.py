@@ -56,8 +56,8 @@ def pair_texts(labels: Sequence[str]) -> list[Words]:
 def pair_probabilities(found: np.ndarray, labels: Sequence[str], scale: float) -> np.ndarray:
     """Probability of each label by its pairs of prompts: [N, L] in [0, 1].
 
-    found: similarities [N, T] to :func:`pair_texts`; scale: what training multiplies them by. Of each pair the softmax of the two,
-    so that 0.5 says that neither prompt is nearer. No label of any image is read.
+    found: similarities [N, T] to :func:`pair_texts`; scale: what training multiplies them by. Of each pair the softmax of the
+    two, so that 0.5 says that neither prompt is nearer. No label of any image is read.
     """
     ends = np.cumsum([2 * len(prompts(label)[0]) for label in labels])
     columns = []

@@ -23,7 +23,7 @@ SMALL = {
     "training": {"epochs": 3, "batch_size": 16},
     "evaluation": {"bootstrap": 100},
 }
-KILLS = 3
+KILLS = 2
 
 
 @pytest.mark.parametrize("place", [".", "notebooks"])
