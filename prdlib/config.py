@@ -100,6 +100,9 @@ LATER_SETTINGS = {  # not in the name of a run while they have their defaults: o
         "fine_tuning",
         "fine_tuning_shares",
         "fine_tuning_epochs",
+        "nli",
+        "nli_directory",
+        "nli_training",
         "nli_squares",
     ),
 }
@@ -277,6 +280,9 @@ class EvaluationConfig:
     fine_tuning: bool = setting(True, "fine-tune the image encoders too, which takes minutes for each")
     fine_tuning_shares: tuple[float, ...] = setting((1.0,), "the same for fine-tuning of the image encoder")
     fine_tuning_epochs: int = setting(3, "epochs of fine-tuning, of images and of sentence pairs", low=1)
+    nli: str = setting("phantom", "sentence pairs", choices=("phantom", "mednli", "radnli"))
+    nli_directory: str = setting("", "folder of MedNLI or RadNLI as downloaded")
+    nli_training: str = setting("", "RadNLI: folder of MedNLI, to train on; empty: nothing is fine-tuned")
     nli_squares: int = setting(400, "Latin squares of nine sentence pairs that the phantom makes", low=1)
 
     def __post_init__(self) -> None:

@@ -209,23 +209,28 @@ def _generation_lines(tables: Tables) -> pd.DataFrame:
 
 
 def nli(models: Models, run: Run) -> Tables:
-    """nli: of the phantom's sentence pairs, fine-tuned and zero-shot with their controls; see prdlib.evaluation.nli."""
-    from prdlib.data.nli import load_phantom_pairs
+    """nli: sentence pairs (column pairs says whose), zero-shot and, with a training split, fine-tuned, each with its controls;
+    see prdlib.evaluation.nli."""
+    from prdlib.data.nli import load_mednli, load_phantom_pairs, load_radnli
     from prdlib.evaluation.nli import FINE_TUNING, fine_tuned_nli, zero_shot_nli
 
     settings, inner = run.config.evaluation, _inner(models)
-    pairs, tuning = load_phantom_pairs(settings.nli_squares), replace(FINE_TUNING, epochs=settings.fine_tuning_epochs)
-    parts = [
-        zero_shot_nli(inner, pairs, settings.bootstrap),
-        fine_tuned_nli(inner, pairs, tuning, settings.bootstrap),
-    ]
-    return {"nli": pd.concat(parts, ignore_index=True)}
+    pairs = {
+        "phantom": lambda: load_phantom_pairs(settings.nli_squares),
+        "mednli": lambda: load_mednli(settings.nli_directory),
+        "radnli": lambda: load_radnli(settings.nli_directory, settings.nli_training or None),
+    }[settings.nli]()
+    parts = [zero_shot_nli(inner, pairs, settings.bootstrap)]
+    if len(pairs.split("train")):
+        tuning = replace(FINE_TUNING, epochs=settings.fine_tuning_epochs)
+        parts.append(fine_tuned_nli(inner, pairs, tuning, settings.bootstrap))
+    return {"nli": pd.concat(parts, ignore_index=True).assign(pairs=pairs.name)}
 
 
 def _nli_lines(tables: Tables) -> pd.DataFrame:
     table = tables["nli"]
     shown = table[table["task"].isin(["zero-shot", "fine-tuned"])]
-    return shown.assign(metric=shown["task"] + ", " + shown["label"], model=shown["series"])
+    return shown.assign(metric=shown["pairs"] + ", " + shown["task"] + ", " + shown["label"], model=shown["series"])
 
 
 def auroc(models: Models, run: Run) -> Tables:

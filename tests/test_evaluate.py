@@ -110,6 +110,29 @@ def test_fine_tuning_is_of_the_papers_five_tasks(run, model, monkeypatch):
     assert set(table["head"]) == {"multi-task"}
 
 
+def written_pairs(folder, stems, key):
+    """Files of sentence pairs in their published layout, three pairs each."""
+    for stem in stems:
+        pairs = [
+            {key: f"{stem}-{i}", "sentence1": f"Small {stem.replace('_', ' ')} effusion.", "gold_label": label,
+             "sentence2": f"{stem.split('_')[1].capitalize()} {word}."}
+            for i, (label, word) in enumerate((("entailment", "effusion"), ("neutral", "edema"), ("contradiction", "clear")))
+        ]  # fmt: skip
+        (folder / f"{stem}.jsonl").write_text("\n".join(map(json.dumps, pairs)) + "\n")
+
+
+def test_sentence_pairs_are_those_of_the_settings_and_without_training_nothing_is_fine_tuned(run, model, tmp_path):
+    written_pairs(tmp_path, ("mli_train_v1", "mli_dev_v1", "mli_test_v1"), "pairID")
+    written_pairs(tmp_path, ("radnli_dev_v1", "radnli_test_v1"), "pair_id")
+    for name, label, fine_tuned in (("mednli", "MedNLI", True), ("radnli", "RadNLI", False)):
+        asked = {"evaluation.nli": name, "evaluation.nli_directory": str(tmp_path)}
+        other = Run(load_profile("quick", {**SETTINGS, **asked}), run.folder)
+        table = run_task("nli", {("grounded", 0): PRDAdapter(model)}, other)["nli"]
+        assert set(table["pairs"]) == {label}
+        assert ("fine-tuned" in set(table["task"])) == fine_tuned
+        assert "zero-shot" in set(table["task"])
+
+
 @pytest.mark.parametrize(
     ("facts", "task", "sentence"),
     [

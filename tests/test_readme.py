@@ -44,7 +44,7 @@ SHOWN = (  # of the overviews of evaluate, in the README
     ("fine_tuning", ("mean AUROC", "mean balanced accuracy")),
     ("retrieval", ("R@1, image", "R@10, image", "median rank, image", "P@10 of labels, image")),
     ("generation", ("BLEU-4", "ROUGE-L", "label F1, macro")),
-    ("nli", ("zero-shot, AUROC", "fine-tuned, accuracy")),
+    ("nli", ("phantom, zero-shot, AUROC", "phantom, fine-tuned, accuracy")),
     ("localisation", ("pointing", "CNR, similarity")),
 )
 TITLES = {"grounded": "Grounded PRD and its ingredients, profile cpu"}

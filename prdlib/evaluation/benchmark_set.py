@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from itertools import groupby
 from pathlib import Path
@@ -74,6 +74,15 @@ class BenchmarkSet:
     def applicable(self, *kinds: str) -> list[int]:
         """Rows of the studies to which every one of ``kinds`` applies."""
         return [i for i in range(len(self.study_ids)) if all(self.copies[k][i] is not None for k in kinds)]
+
+    def first(self, number: int) -> BenchmarkSet:
+        """The set of the first ``number`` studies, as if drawn for them alone: a study's copies depend on no other."""
+        part = slice(0, number)
+        cut = {
+            name: {kind: rows[part] for kind, rows in getattr(self, name).items()} for name in ("copies", "operations")
+        }
+        ids = self.study_ids[part]
+        return replace(self, study_ids=ids, originals=self.originals[part], of=len(ids), **cut)
 
     def noops(self, *kinds: str) -> list[int]:
         """Rows of the studies where one of ``kinds`` applies and yet every draw gave the original: no question is asked there."""

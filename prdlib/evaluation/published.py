@@ -10,7 +10,6 @@ import pandas as pd
 import yaml
 
 PUBLISHED = Path(__file__).with_name("published.yaml")
-SENTENCES = "phantom's sentence pairs"
 COLUMNS = ["score", "model", "published", "published on", "ours", "ci_low", "ci_high", "n", "chance", "data"]
 
 
@@ -38,6 +37,6 @@ def beside_the_paper(tables: Mapping[str, Mapping[str, pd.DataFrame]], data: str
                     "chance": "chance",
                 }
                 row |= {name: 100 * float(found[column]) for name, column in names.items()}
-                row |= {"n": int(found["n"]), "data": SENTENCES if ours["task"] == "nli" else data}
+                row |= {"n": int(found["n"]), "data": f"{found.pairs} sentence pairs" if "pairs" in part else data}
             rows.append(row)
     return pd.DataFrame(rows).reindex(columns=COLUMNS)

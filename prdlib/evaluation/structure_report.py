@@ -98,7 +98,7 @@ def structure_report(
     images, groups = test.images[rows], test.groups[rows]
     check_sizes(models, images.shape[-1], word_limit)
     training = training_set(train, benchmark)
-    learning = training_set(train, benchmark, LEARN_CONSTANT)
+    learning = training.first(LEARN_CONSTANT)
     twins = make_twins(benchmark.study_ids, images.shape[-1], word_limit) if source == "phantom" else None
     outcomes, paired, reworded, cut = [], [], [], {}
     known, texts = {**(trained_on or {}), **found_trainings(models)}, reports_of([benchmark])

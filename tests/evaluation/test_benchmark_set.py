@@ -187,3 +187,10 @@ def test_other_reports_and_other_studies_are_found_out(reports, tmp_path):
         load_benchmark_set(path, tagged, [f"other-{i}" for i in ids])
     with pytest.raises(BenchmarkError, match="benchmark-set"):
         load_benchmark_set(tmp_path / "missing.jsonl", tagged, ids)
+
+
+def test_the_first_studies_are_the_set_drawn_for_them_alone(reports):
+    made, alone = make_benchmark_set(*reports, seed=4), make_benchmark_set(reports[0][:15], reports[1][:15], seed=4)
+    assert made.first(15) == alone
+    assert made.first(15).hash == alone.hash != made.hash
+    assert made.first(100) == made
