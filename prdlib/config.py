@@ -97,6 +97,7 @@ LATER_SETTINGS = {  # not in the name of a run while they have their defaults: o
     "evaluation": (
         "label_shares",
         "label_subsets",
+        "imagenet",
         "fine_tuning",
         "fine_tuning_shares",
         "fine_tuning_epochs",
@@ -277,6 +278,7 @@ class EvaluationConfig:
         (0.01, 0.1, 1.0), "shares of the training patients whose labels are known"
     )
     label_subsets: int = setting(3, "draws of each share below 1", low=3)
+    imagenet: bool = setting(False, "classification: a row of the same image encoder with ImageNet weights, from disk")
     fine_tuning: bool = setting(True, "fine-tune the image encoders too, which takes minutes for each")
     fine_tuning_shares: tuple[float, ...] = setting((1.0,), "the same for fine-tuning of the image encoder")
     fine_tuning_epochs: int = setting(3, "epochs of fine-tuning, of images and of sentence pairs", low=1)

@@ -143,7 +143,7 @@ def classification(models: Models, run: Run) -> Tables:
 
     shares, draws = run.config.evaluation.label_shares, range(run.config.evaluation.label_subsets)
     table = label_efficiency(
-        _inner(models), _splits(run), shares, draws, MODES[:1], resamples=run.config.evaluation.bootstrap
+        _with_imagenet(models, run), _splits(run), shares, draws, MODES[:1], resamples=run.config.evaluation.bootstrap
     )
     return {"classification": table, "subsets": subset_table(run.split("train"), shares, draws)}
 
@@ -161,9 +161,18 @@ def fine_tuning(models: Models, run: Run) -> Tables:
         splits = {name: only_labels(split, CHEXPERT_TASKS) for name, split in splits.items()}
     tuning = replace(IMAGE_FINE_TUNING, epochs=settings.fine_tuning_epochs)
     draws = range(settings.label_subsets)
-    table = label_efficiency(_inner(models), splits, settings.fine_tuning_shares, draws, MODES[1:], head, 3, tuning,
+    table = label_efficiency(_with_imagenet(models, run), splits, settings.fine_tuning_shares, draws, MODES[1:], head, 3, tuning,
                              resamples=settings.bootstrap)  # fmt: skip
     return {"fine_tuning": table.assign(head=head)}
+
+
+def _with_imagenet(models: Models, run: Run) -> dict[tuple[str, int], PRDModel]:
+    """Our models, and with evaluation.imagenet the first one's image encoder with ImageNet weights as a row of its own."""
+    from prdlib.models import imagenet_twin
+
+    inner = _inner(models)
+    twin = {("ImageNet", 0): imagenet_twin(next(iter(inner.values())))} if run.config.evaluation.imagenet else {}
+    return inner | twin
 
 
 def _splits(run: Run) -> dict[str, EvaluationData]:

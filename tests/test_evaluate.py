@@ -12,7 +12,7 @@ from prdlib.__main__ import main
 from prdlib.config import ConfigError, load_profile
 from prdlib.evaluate import all_tasks, evaluate, evaluate_models, keep_task, overview_of, task_names
 from prdlib.evaluation.adapters import PRDAdapter
-from prdlib.models import build_model
+from prdlib.models import WeightsError, build_model, random_twin
 from prdlib.notebook import Run
 from prdlib.tasks import LINES, TASKS, lacks, run_task
 
@@ -108,6 +108,15 @@ def test_fine_tuning_is_of_the_papers_five_tasks(run, model, monkeypatch):
     assert sorted(asked.pop("labels")) == five
     assert asked == {"modes": ("fine-tuned",), "head": "multi-task", "classes": 3, "epochs": 1}
     assert set(table["head"]) == {"multi-task"}
+
+
+def test_imagenet_weights_are_a_row_where_they_are_asked_for_and_missed_where_there_are_none(run, model, monkeypatch):
+    asked = Run(load_profile("quick", {**SETTINGS, "evaluation.imagenet": True}), run.folder)
+    with pytest.raises(WeightsError, match="narrow_resnet"):
+        run_task("classification", {("grounded", 0): PRDAdapter(model)}, asked)
+    monkeypatch.setattr("prdlib.models.imagenet_twin", random_twin)
+    table = run_task("classification", {("grounded", 0): PRDAdapter(model)}, asked)["classification"]
+    assert set(table["model"]) == {"grounded", "ImageNet", "untrained", "majority / constant"}
 
 
 def written_pairs(folder, stems, key):
