@@ -12,6 +12,7 @@ from prdlib.__main__ import main
 from prdlib.config import ConfigError, load_profile
 from prdlib.evaluate import all_tasks, evaluate, evaluate_models, keep_task, overview_of, task_names
 from prdlib.evaluation.adapters import PRDAdapter
+from prdlib.evaluation.downstream import probe_curves
 from prdlib.models import WeightsError, build_model, random_twin
 from prdlib.notebook import Run
 from prdlib.tasks import LINES, TASKS, lacks, run_task
@@ -108,6 +109,19 @@ def test_fine_tuning_is_of_the_papers_five_tasks(run, model, monkeypatch):
     assert sorted(asked.pop("labels")) == five
     assert asked == {"modes": ("fine-tuned",), "head": "multi-task", "classes": 3, "epochs": 1}
     assert set(table["head"]) == {"multi-task"}
+
+
+def test_curves_are_of_the_probe_that_the_table_scores(run, model, evaluation):
+    splits = {name: run.split(name) for name in ("train", "validation", "test")}
+    table = evaluation.tables["classification"]["classification"]
+    for label in run.info["labels"][:4]:
+        curves, _ = probe_curves({("grounded", 0): model}, splits, label, 20)
+        chosen = (table["label"] == label) & (table["metric"] == "AUROC") & (table["model"] == "grounded")
+        scored = table[chosen & (table["share"] == 1)]["value"].iloc[0]
+        roc = curves["grounded"].query("curve == 'ROC'")
+        assert np.isnan(scored) == roc.empty
+        if not roc.empty:
+            assert np.trapezoid(roc["y"], roc["x"]) == pytest.approx(scored, abs=0.03)  # on a grid of 101 points
 
 
 def test_imagenet_weights_are_a_row_where_they_are_asked_for_and_missed_where_there_are_none(run, model, monkeypatch):

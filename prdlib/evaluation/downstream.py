@@ -88,15 +88,13 @@ def probe_curves(
 
     The first training seed of each model is drawn.
     """
-    column = splits["test"].label_names.index(label)
-    truth = {name: split.labels[:, [column]] for name, split in splits.items()}
-    judged = np.where(np.isin(truth["test"][:, 0], (0, 1)), truth["test"][:, 0], np.nan)
+    column, truth = splits["test"].label_names.index(label), splits["test"].labels
+    judged = np.where(np.isin(truth[:, column], (0, 1)), truth[:, column], np.nan)
     curves = {}
     for (name, _), model in models.items():
         if name not in curves:
             parts = {s: image_features(model, split.images) for s, split in splits.items()}
-            scores, _ = probe_scores(
-                (parts["train"], truth["train"]), (parts["validation"], truth["validation"]), parts["test"]
-            )
-            curves[name] = curve_bands(judged, expit(scores[:, 0]), splits["test"].patient_ids, resamples)
+            known = ((parts[s], splits[s].labels) for s in ("train", "validation"))
+            scores, _ = probe_scores(*known, parts["test"])  # of all labels, whose one strength validation chooses
+            curves[name] = curve_bands(judged, expit(scores[:, column]), splits["test"].patient_ids, resamples)
     return curves, float(np.nanmean(judged))

@@ -21,7 +21,7 @@ from prdlib.data.tables import (
 
 
 def damaged_gz() -> bytes:
-    return gzip.compress(b"a,b\n" + b"1,2\n" * 5000)[:-20]
+    return gzip.compress(b"a,b\n" + b"1,2\n" * 5000, mtime=0)[:-20]
 
 
 @pytest.mark.parametrize(
@@ -35,7 +35,11 @@ def damaged_gz() -> bytes:
         ("t.csv", b"a,c\n1,2\n", r"C: t.csv has no column 'b' \(it has a, c\)"),
         ("t.csv.gz", b"a,b\n1,2\n", "C: t.csv.gz is not a readable CSV table"),
         ("t.csv.gz", damaged_gz(), "C: t.csv.gz is not a readable CSV table"),
-        ("t.csv.gz", gzip.compress(b"a,b\n1,2\n" * 99)[:12] + b"\0" * 30, "C: t.csv.gz is not a readable CSV table"),
+        (
+            "t.csv.gz",
+            gzip.compress(b"a,b\n1,2\n" * 99, mtime=0)[:12] + b"\0" * 30,
+            "C: t.csv.gz is not a readable CSV table",
+        ),
     ],
 )
 def test_tables_that_cannot_be_read_are_one_sentence(tmp_path, name, content, message):
