@@ -17,7 +17,7 @@ TITLES = {"ROC": "ROC", "PR": "precision and recall", "reliability": "reliabilit
 AXES = {
     "ROC": ("share of false positives", "sensitivity"),
     "PR": ("recall", "precision"),
-    "reliability": ("mean probability in a bin", "share with the label (n: studies)"),
+    "reliability": ("mean probability in a bin", "share with the label"),
 }
 
 
