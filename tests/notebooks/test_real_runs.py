@@ -32,8 +32,8 @@ KILLS = 2
 
 
 def test_papermill_by_hand(tmp_path: Path) -> None:
-    """From the folder of the notebooks; the runner starts them from the root."""
-    folder = project_root() / "notebooks"
+    """From the root; the runner starts them in their own folder."""
+    folder = project_root()
     notebook = os.path.relpath(project_root() / "notebooks" / "02_pretraining.ipynb", folder)
     settings = yaml.safe_dump({"settings": SMALL, "run_dir": str(tmp_path / "run")})
     command = [sys.executable, "-m", "papermill", notebook, str(tmp_path / "out.ipynb")]
