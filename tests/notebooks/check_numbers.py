@@ -44,6 +44,8 @@ def stored_tables():
         for cell in nbformat.read(path, 4).cells:
             if cell.cell_type != "code" or "nbval-ignore-output" not in cell.metadata.get("tags", []):
                 continue
+            if "wording." in cell.source:  # shown another way than it is kept: the next test compares it
+                continue
             names = re.findall(r'run\.keep\(.*"(0\d_\w+)"', cell.source)
             pages = [o["data"]["text/html"] for o in cell.outputs if "text/html" in o.get("data", {})]
             if names and pages:
