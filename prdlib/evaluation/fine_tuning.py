@@ -30,7 +30,7 @@ from prdlib.data.studies import DataError
 from prdlib.evaluation.classification import mean_auroc
 from prdlib.evaluation.exclusive_scores import NOT_JUDGED, exclusive_classes
 from prdlib.evaluation.label_subsets import has_both_classes, refuse_shared_patients
-from prdlib.evaluation.optimisation import optimizer_and_schedule
+from prdlib.evaluation.optimisation import learn, optimizer_and_schedule
 from prdlib.models import PRDModel
 from prdlib.repro import generator
 from prdlib.trainer import NonFiniteLoss
@@ -179,13 +179,7 @@ def fine_tune_images(
                 with torch.autocast(device.type, torch.bfloat16, enabled=settings.autocast == "bf16"):
                     logits = classifier(pixels)
                 loss = classifier.loss(logits, targets[chosen].to(device))
-                optimizer.zero_grad()
-                loss.backward()
-                if settings.max_grad_norm:
-                    nn.utils.clip_grad_norm_(classifier.parameters(), settings.max_grad_norm)
-                optimizer.step()
-                schedule.step()
-                losses.append(loss.detach())
+                losses.append(learn(loss, classifier, optimizer, schedule, settings))
             mean = float(torch.stack(losses).mean())  # the device is waited for once an epoch
             probabilities = classifier.predict(validation.images)
             if not np.isfinite(mean) or not np.isfinite(probabilities).all():

@@ -23,7 +23,7 @@ from prdlib.config import TrainingConfig
 from prdlib.data.nli import SentencePairs
 from prdlib.data.phantom_pairs import LABELS
 from prdlib.data.studies import DataError
-from prdlib.evaluation.optimisation import optimizer_and_schedule
+from prdlib.evaluation.optimisation import learn, optimizer_and_schedule
 from prdlib.models import PRDModel
 from prdlib.repro import generator
 from prdlib.text import find_breaks, normalise, tag
@@ -151,13 +151,7 @@ def fine_tune(
                 with torch.autocast(device.type, torch.bfloat16, enabled=settings.autocast == "bf16"):
                     logits = classifier([first[i] for i in chosen], [second[i] for i in chosen])
                 loss = cross_entropy(logits, torch.from_numpy(truth[chosen]).to(device))
-                optimizer.zero_grad()
-                loss.backward()
-                if settings.max_grad_norm:
-                    nn.utils.clip_grad_norm_(classifier.parameters(), settings.max_grad_norm)
-                optimizer.step()
-                schedule.step()
-                losses.append(loss.detach())
+                losses.append(learn(loss, classifier, optimizer, schedule, settings))
             mean = float(torch.stack(losses).mean())  # the device is waited for once an epoch
             if not np.isfinite(mean):
                 raise NonFiniteLoss(f"The loss of fine-tuning is {mean} in epoch {epoch}: lower the learning rate.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from transformers import get_cosine_schedule_with_warmup
 
 from prdlib.config import TrainingConfig
@@ -27,3 +27,20 @@ def optimizer_and_schedule(
     optimizer = torch.optim.AdamW([group for group in groups if group["params"]])
     total = steps * settings.epochs
     return optimizer, get_cosine_schedule_with_warmup(optimizer, int(settings.warmup * total), total)
+
+
+def learn(
+    loss: Tensor,
+    classifier: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    schedule: torch.optim.lr_scheduler.LRScheduler,
+    settings: TrainingConfig,
+) -> Tensor:
+    """One step down the gradient of ``loss``, clipped at max_grad_norm where that is not 0; returns the loss, detached."""
+    optimizer.zero_grad()
+    loss.backward()
+    if settings.max_grad_norm:
+        nn.utils.clip_grad_norm_(classifier.parameters(), settings.max_grad_norm)
+    optimizer.step()
+    schedule.step()
+    return loss.detach()
