@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -193,7 +194,7 @@ def _evaluate(options: argparse.Namespace) -> int:
             f"grid     {run.grid.name}: {missing} of {len(run.rows) * len(run.seeds)} cells are not finished and left out"
         )
     if tasks != ("structure",):
-        return _print_evaluation(evaluate_models(models, tasks, run), tasks, options.output)
+        return _print_evaluation(evaluate_models(models, tasks, run, partial(print, flush=True)), tasks, options.output)
     split = benchmark_split(options.benchmark) if options.benchmark else "test"
     if split == "train":
         raise ConfigError(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -121,8 +121,17 @@ def all_tasks(models: Mapping[tuple[str, int], DualEncoder], run: Run) -> tuple[
     return [name for name in TASKS if name not in left_out], left_out
 
 
-def evaluate_models(models: Mapping[tuple[str, int], DualEncoder], tasks: Sequence[str], run: Run) -> Evaluation:
-    """:func:`evaluate` with models and a run at hand."""
+def evaluate_models(
+    models: Mapping[tuple[str, int], DualEncoder],
+    tasks: Sequence[str],
+    run: Run,
+    report: Callable[[str], None] | None = None,
+) -> Evaluation:
+    """:func:`evaluate` with models and a run at hand; ``report`` is told which task begins."""
     tasks, left_out = all_tasks(models, run) if "all" in tasks else (tasks, {})
-    tables = {task: run_task(task, models, run) for task in tasks}
+    tables = {}
+    for number, task in enumerate(tasks, 1):
+        if report:
+            report(f"[{number}/{len(tasks)}] {task}")
+        tables[task] = run_task(task, models, run)
     return Evaluation(tables, overview_of(tables), left_out)

@@ -183,7 +183,9 @@ def test_one_call_and_one_command_give_the_same_numbers(run, model, monkeypatch,
     called = evaluate("model", ["retrieval", "zero_shot"], "quick", SETTINGS)
     options = [part for key, value in SETTINGS.items() for part in ("--set", f"{key}={value}")]
     assert main(["evaluate", "model", "--task", "retrieval,zero_shot", "--output", "out", *options]) == 0
-    assert "R@1, image to report" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "R@1, image to report" in printed
+    assert printed.index("[1/2] retrieval") < printed.index("[2/2] zero_shot")
     stored = pd.read_csv(tmp_path / "out" / "overview.csv")
     pd.testing.assert_frame_equal(stored, called.overview, check_dtype=False)
     assert main(["evaluate", "model", "--task", "retrieval", "--benchmark", "x.jsonl", *options]) == 2
