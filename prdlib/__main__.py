@@ -282,7 +282,7 @@ def _benchmark_set(options: argparse.Namespace) -> int:
     from prdlib.evaluation.adapters import export_inputs
     from prdlib.evaluation.benchmark_set import make_benchmark_set
     from prdlib.evaluation.embeddings import mean_image
-    from prdlib.evaluation.structure_report import LEARN_CONSTANT, training_set
+    from prdlib.evaluation.structure_report import training_set
     from prdlib.evaluation.twins import make_twins
     from prdlib.notebook import open_run
 
@@ -305,7 +305,10 @@ def _benchmark_set(options: argparse.Namespace) -> int:
         images = [*part.images, mean_image(train.images), *twins.images.reshape(-1, size, size)]
         texts = [text for pair in twins.reports for text in pair]
         number = export_inputs(
-            options.export, np.stack(images), [made, training_set(train, made, LEARN_CONSTANT)], texts
+            options.export,
+            np.stack(images),
+            [made, training_set(train, made, run.config.evaluation.control_reports)],
+            texts,
         )
         print(
             f"{number} images and texts with their keys: {options.export} (mind the collection's terms: do not pass them on)"

@@ -95,6 +95,7 @@ LATER_SETTINGS = {  # not in the name of a run while they have their defaults: o
     "training": ("mirror", "freeze"),
     "data": ("views", "options"),
     "evaluation": (
+        "control_reports",
         "label_shares",
         "label_subsets",
         "imagenet",
@@ -273,6 +274,9 @@ class EvaluationConfig:
     attribution_studies: int = setting(2, "studies whose word-to-region maps are drawn in 04", low=1)
     exclude_shared_reports: bool = setting(
         False, "leave test reports out of retrieval whose text also stands in training"
+    )
+    control_reports: int = setting(
+        600, "structure benchmark: training reports that teach each model's blind constants", low=8
     )
     label_shares: tuple[float, ...] = setting(
         (0.01, 0.1, 1.0), "shares of the training patients whose labels are known"

@@ -168,6 +168,7 @@ class Run:
         return structure_report(
             models, self.split(split), train, self.blind_image, data.name, data.word_limit,
             self.trained_on() if trained_on is None else trained_on, self.config.evaluation.bootstrap, benchmark,
+            learn=self.config.evaluation.control_reports,
         )  # fmt: skip
 
     def split(self, name: str) -> EvaluationData:

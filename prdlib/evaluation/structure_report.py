@@ -17,8 +17,8 @@ from prdlib.evaluation.text_only import text_only_table
 from prdlib.evaluation.twins import binding_table, make_twins, twin_outcomes, twin_table
 from prdlib.models import PRDConfig
 
-LEARN_TEXT = 1500  # training reports that the text-only models learn from
-LEARN_CONSTANT = 600  # of them, those whose copies every model encodes to learn its blind constants
+LEARN_CONSTANT = 600  # training reports whose copies every model encodes to learn its blind constants
+LEARN_TEXT = 2.5  # times as many are read by the text-only models, which costs less
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class StructureReport:
         }  # fmt: skip
 
 
-def training_set(train: EvaluationData, benchmark: BenchmarkSet, most: int = LEARN_TEXT) -> BenchmarkSet:
+def training_set(train: EvaluationData, benchmark: BenchmarkSet, most: int) -> BenchmarkSet:
     """Copies of the first ``most`` training reports by the edits of ``benchmark``: what blind controls learn from."""
     return make_benchmark_set(
         train.tagged[:most], train.study_ids[:most], benchmark.kinds, benchmark.seed + 1, benchmark.source
@@ -83,10 +83,12 @@ def structure_report(
     resamples: int = 1000,
     benchmark: BenchmarkSet | None = None,
     seed: int = 0,
+    learn: int = LEARN_CONSTANT,
 ) -> StructureReport:
     """Score ``models``, (name, training seed) -> model, on the test split.
 
-    train: training reports, which teach the blind controls (LEARN_TEXT, LEARN_CONSTANT). blind_image: uint8 [S, S], the mean
+    train: training reports, which teach the blind controls: ``learn`` of them the constants of each model, LEARN_TEXT times as
+    many the text-only models. blind_image: uint8 [S, S], the mean
     training image. source: name of the collection; 'phantom' adds the twins. word_limit: as the studies were prepared.
     trained_on: name -> edits that its training used, where the checkpoint does not say so itself. benchmark: a frozen set of the
     test studies (None: drawn with ``seed``).
@@ -97,8 +99,8 @@ def structure_report(
     rows = np.array([place[study] for study in benchmark.study_ids])
     images, groups = test.images[rows], test.groups[rows]
     check_sizes(models, images.shape[-1], word_limit)
-    training = training_set(train, benchmark)
-    learning = training.first(LEARN_CONSTANT)
+    training = training_set(train, benchmark, int(LEARN_TEXT * learn))
+    learning = training.first(learn)
     twins = make_twins(benchmark.study_ids, images.shape[-1], word_limit) if source == "phantom" else None
     outcomes, paired, reworded, cut = [], [], [], {}
     known, texts = {**(trained_on or {}), **found_trainings(models)}, reports_of([benchmark])
