@@ -102,6 +102,7 @@ LATER_SETTINGS = {  # not in the name of a run while they have their defaults: o
         "fine_tuning",
         "fine_tuning_shares",
         "fine_tuning_epochs",
+        "fine_tuning_head",
         "nli",
         "nli_directory",
         "nli_training",
@@ -285,6 +286,12 @@ class EvaluationConfig:
     imagenet: bool = setting(False, "classification: a row of the same image encoder with ImageNet weights, from disk")
     fine_tuning: bool = setting(True, "fine-tune the image encoders too, which takes minutes for each")
     fine_tuning_shares: tuple[float, ...] = setting((1.0,), "the same for fine-tuning of the image encoder")
+    fine_tuning_head: str = setting(
+        "auto",
+        "multi-label: all labels in one head; multi-task: a head each; multi-class: with uncertain as a third class; "
+        "single-label: one class of several; auto: multi-class or multi-task where CheXpert's five labels are there",
+        choices=("auto", "multi-label", "multi-task", "multi-class", "single-label"),
+    )
     fine_tuning_epochs: int = setting(3, "epochs of fine-tuning, of images and of sentence pairs", low=1)
     nli: str = setting("phantom", "sentence pairs", choices=("phantom", "mednli", "radnli"))
     nli_directory: str = setting("", "folder of MedNLI or RadNLI as downloaded")

@@ -149,20 +149,32 @@ def classification(models: Models, run: Run) -> Tables:
 
 
 def fine_tuning(models: Models, run: Run) -> Tables:
-    """fine_tuning: the same of fine-tuned encoders, for the five CheXpert tasks with a head each where the collection has them
-    (the paper's), for all its labels with one head otherwise."""
+    """fine_tuning: the same of fine-tuned encoders, as evaluation.fine_tuning_head says: by itself for the five CheXpert tasks
+    with a head each (the paper's), uncertain being a third class where it is one, else for all labels with one head.
+
+    Every other head is for the five tasks alone where they are there. single-label learns from the whole training split only.
+    """
     from prdlib.evaluation.fine_tuning import CHEXPERT_TASKS, IMAGE_FINE_TUNING
-    from prdlib.evaluation.label_efficiency import MODES, label_efficiency
+    from prdlib.evaluation.label_efficiency import MODES, label_efficiency, single_label_table
     from prdlib.evaluation.label_subsets import only_labels
 
     settings, splits = run.config.evaluation, _splits(run)
-    head = "multi-task" if set(CHEXPERT_TASKS) <= set(run.info["labels"]) else "multi-label"
-    if head == "multi-task":
+    five = set(CHEXPERT_TASKS) <= set(run.info["labels"])
+    head = settings.fine_tuning_head
+    if head == "auto":
+        uncertain = (only_labels(splits["train"], CHEXPERT_TASKS).labels == -1).any() if five else False
+        head = ("multi-class" if uncertain else "multi-task") if five else "multi-label"
+    if five and head != "multi-label":
         splits = {name: only_labels(split, CHEXPERT_TASKS) for name, split in splits.items()}
     tuning = replace(IMAGE_FINE_TUNING, epochs=settings.fine_tuning_epochs)
-    draws = range(settings.label_subsets)
-    table = label_efficiency(_with_imagenet(models, run), splits, settings.fine_tuning_shares, draws, MODES[1:], head, 3, tuning,
-                             resamples=settings.bootstrap)  # fmt: skip
+    models = _with_imagenet(models, run)
+    if head == "single-label":
+        table = single_label_table(models, splits, tuning, settings.bootstrap)
+    else:
+        draws, classes = range(settings.label_subsets), 3 if head == "multi-class" else 2
+        kind = "multi-task" if head == "multi-class" else head
+        table = label_efficiency(models, splits, settings.fine_tuning_shares, draws, MODES[1:], kind, classes, tuning,
+                                 resamples=settings.bootstrap)  # fmt: skip
     return {"fine_tuning": table.assign(head=head)}
 
 
@@ -180,10 +192,14 @@ def _splits(run: Run) -> dict[str, EvaluationData]:
 
 
 def _efficiency_lines(name: str, tables: Tables) -> pd.DataFrame:
+    from prdlib.evaluation.exclusive_scores import ALL
+
     table = tables[name]
-    shown = table[(table["label"] == "mean") & table["control"].notna() & table["metric"].isin(SHOWN_METRICS)]
+    whole = table["label"].isin(["mean", ALL])
+    shown = table[whole & table["control"].notna() & table["metric"].isin(SHOWN_METRICS)]
     share = (100 * shown["share"]).map("{:g} %".format)
-    return shown.assign(metric="mean " + shown["metric"] + ", " + shown["mode"] + ", " + share + " of labels")
+    mean = np.where(shown["label"] == "mean", "mean ", "")
+    return shown.assign(metric=mean + shown["metric"] + ", " + shown["mode"] + ", " + share + " of labels")
 
 
 def retrieval(models: Models, run: Run) -> Tables:

@@ -1,6 +1,7 @@
 """evaluate(checkpoint, tasks): every task of a small phantom, collections that lack something, other models, the command line."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -15,7 +16,7 @@ from prdlib.evaluation.adapters import PRDAdapter
 from prdlib.evaluation.downstream import probe_curves
 from prdlib.models import WeightsError, build_model, random_twin
 from prdlib.notebook import Run
-from prdlib.tasks import LINES, TASKS, lacks, run_task
+from prdlib.tasks import LINES, TASKS, lacks, overview_lines, run_task
 
 SETTINGS = {"data.n_studies": 120, "data.image_size": 32, "data.word_limit": 40, "model.image_width": 4, "model.text_width": 32,
             "model.text_layers": 1, "model.projection_dim": 16, "evaluation.bootstrap": 100, "evaluation.nli_squares": 40,
@@ -108,7 +109,28 @@ def test_fine_tuning_is_of_the_papers_five_tasks(run, model, monkeypatch):
     five = ["Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion"]
     assert sorted(asked.pop("labels")) == five
     assert asked == {"modes": ("fine-tuned",), "head": "multi-task", "classes": 3, "epochs": 1}
+    assert set(table["head"]) == {"multi-class"}
+
+    split = Run.split  # a collection that is sure of every label has no third class to learn
+
+    def sure(run, name):
+        part = split(run, name)
+        return replace(part, labels=abs(part.labels))
+
+    monkeypatch.setattr(Run, "split", sure)
+    table = run_task("fine_tuning", {("grounded", 0): PRDAdapter(model)}, run)["fine_tuning"]
+    assert asked["classes"] == 2
     assert set(table["head"]) == {"multi-task"}
+
+
+def test_fine_tuning_for_one_of_several_classes(run, model):
+    asked = Run(load_profile("quick", {**SETTINGS, "evaluation.fine_tuning_head": "single-label"}), run.folder)
+    tables = run_task("fine_tuning", {("grounded", 0): PRDAdapter(model)}, asked)
+    assert set(tables["fine_tuning"]["head"]) == {"single-label"}
+    assert set(tables["fine_tuning"]["model"]) == {"grounded", "untrained", "majority / constant"}
+    lines = overview_lines("fine_tuning", tables)
+    assert "balanced accuracy, fine-tuned, 100 % of labels" in set(lines["metric"])
+    assert (lines["chance"] == lines["metric"].str.startswith("macro").map({True: 0.5, False: 0.2})).all()
 
 
 def test_curves_are_of_the_probe_that_the_table_scores(run, model, evaluation):
