@@ -56,7 +56,7 @@ KEPT_FIGURES := 03_curves 03_methods 04_pointing 04_localisation 05_zero_shot 05
 # GRID=grounded keeps the rows of an ablation (run --grid) instead, and the outcome of every study that they are made from.
 ifdef GRID
 REFERENCE := papermill_runs/reference/grids/$(or $(NAME),$(basename $(notdir $(GRID))))
-KEPT_TABLES := 03_runs 03_rows 03_twins 03_outcomes
+KEPT_TABLES := 03_runs 03_cells 03_rows 03_twins 03_outcomes
 KEPT_FIGURES := 03_forest 03_cost
 endif
 RUN_NAME := $(or $(basename $(notdir $(GRID))),$(PROFILE))

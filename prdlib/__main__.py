@@ -46,6 +46,9 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--grid", default="", help="an ablation: a name (grounded, ...) or a .yaml file, see prdlib/ablation.py"
     )
+    run.add_argument(
+        "--kept", default="", help="with --grid: tables kept of another machine's trainings, joined in notebook 03"
+    )
     run.add_argument("--jobs", type=int, help="steps at the same time")
     run.add_argument("--only", metavar="STEP", help="this step alone: for a cluster's queue, see cluster/")
     status.add_argument("run_dir", nargs="?", default="", help="default: the newest run")
@@ -120,7 +123,7 @@ def _run(options: argparse.Namespace) -> int:
     if options.grid:
         if options.start_from or options.only:
             raise ConfigError("--grid runs what is not finished: leave --from and --only out.")
-        report = run_ablation(options.grid, settings, options.data, options.jobs)
+        report = run_ablation(options.grid, settings, options.data, options.jobs, kept=options.kept)
     else:
         report = run_pipeline(
             options.profile, settings, options.data, options.start_from, options.jobs, only=options.only

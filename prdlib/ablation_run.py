@@ -13,6 +13,7 @@ from prdlib.ablation import Ablation, Row, load_ablation
 from prdlib.config import ConfigError
 from prdlib.manifest import lock, read_manifest
 from prdlib.plan import Step, check_parameters, forget_tables
+from prdlib.repro import find_path
 from prdlib.runs import Runner, RunReport, point_latest
 
 
@@ -24,11 +25,13 @@ def run_ablation(
     report: Callable[[str], None] = print,
     notebooks: str | Path | None = None,
     folder: str | Path | None = None,
+    kept: str = "",
 ) -> RunReport:
     """Every cell of a grid that is not finished yet, ``jobs`` at a time, and notebook 03.
 
     name, settings, data: see :func:`prdlib.ablation.load_ablation`. notebooks, folder: others than notebooks/ and papermill_runs/
-    of the project. The folder papermill_runs/<run_id> holds run.json, logs, executed notebooks, and tables and figures of 03; a
+    of the project. kept: folder of kept tables, for notebook 03 (see prdlib.kept_cells).
+    The folder papermill_runs/<run_id> holds run.json, logs, executed notebooks, and tables and figures of 03; a
     cell's tables and checkpoint lie in the run directory of its settings. A cell that fails is missing in 03, never filled in.
     Raises ConfigError or RunError before anything runs.
     """
@@ -45,7 +48,8 @@ def run_ablation(
     notebooks = Path(notebooks).resolve() if notebooks else repro.project_root() / "notebooks"
     cells = [cell_step(grid, row, seed, notebooks, run_dir.parent) for row, seed in grid.cells()]
     call = {"profile": grid.profile, "settings": dict(settings or {}), "data": base.data.directory, "grid": str(name)}
-    last = Step("03_ablations", notebooks / "03_ablations.ipynb", {**call, "run_dir": str(run_dir)}, ())
+    shown = {**call, "run_dir": str(run_dir), **({"kept": str(find_path(kept).resolve())} if kept else {})}
+    last = Step("03_ablations", notebooks / "03_ablations.ipynb", shown, ())
     check_parameters([*cells, last])
     (run_dir / "log").mkdir(parents=True, exist_ok=True)
     jobs = jobs or base.jobs

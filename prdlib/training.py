@@ -242,8 +242,9 @@ def _train(
     model.save_pretrained(directory)
     write_atomic(directory / "history.csv", history.to_csv(index=False))
     write_json(directory / "fit.json", {"key": key, "method": method, "seed": seed, "seconds": round(seconds, 2),
-               "epochs": settings.epochs, "resumed_from": int(start_epoch), "studies": len(train), "data": origin[1],
-               "code": training_sources(config), **git_state(), "settings": asdict(config)})  # fmt: skip
+               "epochs": settings.epochs, "resumed_from": int(start_epoch), "studies": len(train),
+               "precision": settings.autocast, "data": origin[1], "code": training_sources(config), **git_state(),
+               "settings": asdict(config)})  # fmt: skip
     shutil.rmtree(directory / "trainer", ignore_errors=True)
     wait_for_all()
     return FitResult(model, history, directory, seconds, int(start_epoch))

@@ -67,7 +67,7 @@ def _interval(values: np.ndarray, draws: int, seed: int) -> tuple[float, float, 
 
 def with_cost(table: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame:
     """The table with ``seconds``: of a training, mean over its seeds."""
-    seconds = outcomes.drop_duplicates(["method", "seed"]).groupby("method")["seconds"].mean()
+    seconds = outcomes.dropna(subset="seconds").drop_duplicates(["method", "seed"]).groupby("method")["seconds"].mean()
     return table.assign(seconds=table["method"].map(seconds))
 
 

@@ -1,0 +1,89 @@
+"""Trainings of an ablation that were made elsewhere: their kept outcomes beside those of a run.
+
+A grid of many hours is seldom trained on one machine. ``make reference GRID=NAME`` keeps the outcome of every study and what made
+it; notebook 03 joins such a folder to what a run has (``run --grid NAME --kept FOLDER``). Nothing counts twice: a cell, that is a
+row with a seed, is the run's own where it has one.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from prdlib.data import DataError
+from prdlib.repro import find_path
+from prdlib.training import checkpoint_folder
+
+if TYPE_CHECKING:
+    from prdlib.notebook import Run
+
+COLUMNS = ["method", "seed", "commit", "precision", "minutes", "from"]
+
+
+def own_cells(run: Run) -> pd.DataFrame:
+    """What made each finished training of a run or of its grid. Columns: COLUMNS (minutes: of the training; from: the run)."""
+    grid, rows = run.grid, []
+    cells = (
+        [(row.name, row.method, run.folder.parent / grid.config(row).run_id, seed) for row, seed in grid.cells()]
+        if grid
+        else [(method, method, run.folder, seed) for seed in run.seeds for method in run.rows]
+    )
+    for name, method, folder, seed in cells:
+        path = checkpoint_folder(folder, method, seed) / "fit.json"
+        if path.is_file():
+            fit = json.loads(path.read_text())
+            commit = fit["commit"][:7] if fit["commit"] else "no checkout"
+            commit += " with changes" if fit["dirty"] else ""
+            rows.append((name, seed, commit, fit["precision"], fit["seconds"] / 60, run.folder.name))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def with_kept(outcomes: pd.DataFrame, cells: pd.DataFrame, folder: str, run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """(outcomes, cells) of a run with those that ``folder`` keeps of trainings that the run has not; as they are for ''.
+
+    outcomes: columns method, seed, metric, query and outcome; cells: of :func:`own_cells`. Rows and seeds that the run does not
+    ask for are left out. Raises DataError for a folder without such tables, and for outcomes of other studies.
+    """
+    if not folder:
+        return outcomes, cells
+    place = find_path(folder)
+    paths = [place / "03_cells.csv", next(iter(sorted(place.glob("03_outcomes.csv*"))), place / "03_outcomes.csv")]
+    for path in paths:
+        if not path.is_file():
+            raise DataError(f"{folder} has no {path.name}: give a folder that 'make reference GRID=...' wrote.")
+    kept_cells, kept = (pd.read_csv(path, dtype={"commit": str}) for path in paths)
+    own = set(zip(outcomes["method"], outcomes["seed"], strict=True))
+    there = {(m, s) for m in run.rows for s in run.seeds} - own
+    kept, kept_cells = (
+        part[[key in there for key in zip(part["method"], part["seed"], strict=True)]] for part in (kept, kept_cells)
+    )
+    for metric, part in kept.groupby("metric"):
+        mine = set(outcomes.loc[outcomes["metric"] == metric, "query"])
+        if mine and mine != set(part["query"]):
+            raise DataError(
+                f"{folder} keeps '{metric}' of {part['query'].nunique()} studies, this run scores {len(mine)} others: "
+                "keep tables of the same data only."
+            )
+    order = {name: i for i, name in enumerate(run.rows)}
+    return tuple(
+        pd.concat([a, b], ignore_index=True).sort_values(
+            "method", key=lambda names: names.map(order), kind="stable", ignore_index=True
+        )
+        for a, b in ((outcomes, kept), (cells, kept_cells))
+    )
+
+
+def with_kept_rows(table: pd.DataFrame, folder: str, name: str) -> pd.DataFrame:
+    """A table by method with the rows that <folder>/<name>.csv keeps of methods that it has not; as it is for ''."""
+    if not folder:
+        return table
+    kept = pd.read_csv(find_path(folder) / f"{name}.csv")
+    return pd.concat([table, kept[~kept["method"].isin(table["method"])]], ignore_index=True)
+
+
+def told(cells: pd.DataFrame) -> str:
+    """One line for each run, commit and precision: how many trainings are of it."""
+    number = cells.groupby(["from", "commit", "precision"], sort=False, dropna=False).size()
+    return "\n".join(f"{n:3d} trainings of {a}, commit {c}, {p}" for (a, c, p), n in number.items())

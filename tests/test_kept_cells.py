@@ -1,0 +1,86 @@
+"""Trainings kept of another machine, beside those of a run: each cell once, its own first, and of the same studies."""
+
+from types import SimpleNamespace
+
+import pandas as pd
+import pytest
+
+from prdlib.ablation import load_ablation
+from prdlib.data import DataError
+from prdlib.kept_cells import COLUMNS, own_cells, told, with_kept, with_kept_rows
+from prdlib.notebook import Run
+from prdlib.training import checkpoint_folder, fit
+
+RUN = SimpleNamespace(rows=("a", "b", "c"), seeds=(0, 1))
+
+
+def outcomes(cells, value, studies=("p", "q")):
+    rows = [(m, s, "R@1", q, value, 60.0) for m, s in cells for q in studies]
+    return pd.DataFrame(rows, columns=["method", "seed", "metric", "query", "outcome", "seconds"])
+
+
+def cells_of(cells, origin, precision="bf16"):
+    return pd.DataFrame([(m, s, "1234567", precision, 1.0, origin) for m, s in cells], columns=COLUMNS)
+
+
+@pytest.fixture
+def kept(tmp_path):
+    cells = [("b", 0), ("a", 0), ("a", 1), ("b", 7), ("unasked", 0)]
+    outcomes(cells, 0.0).to_csv(tmp_path / "03_outcomes.csv.gz", index=False)
+    cells_of(cells, "there", "float32").to_csv(tmp_path / "03_cells.csv", index=False)
+    return tmp_path
+
+
+def test_a_cell_is_the_runs_own_where_it_has_one(kept):
+    own = [("c", 0), ("a", 0)]
+    joined, cells = with_kept(outcomes(own, 1.0), cells_of(own, "here"), str(kept), RUN)
+    found = joined.groupby(["method", "seed"], sort=False)["outcome"].agg(["mean", "size"])
+    assert found.to_dict("index") == {
+        ("a", 0): {"mean": 1.0, "size": 2},
+        ("a", 1): {"mean": 0.0, "size": 2},
+        ("b", 0): {"mean": 0.0, "size": 2},
+        ("c", 0): {"mean": 1.0, "size": 2},
+    }
+    assert cells.set_index(["method", "seed"])["from"].to_dict() == {
+        ("a", 0): "here", ("c", 0): "here", ("a", 1): "there", ("b", 0): "there",
+    }  # fmt: skip
+    assert told(cells).splitlines() == [
+        "  2 trainings of here, commit 1234567, bf16",
+        "  2 trainings of there, commit 1234567, float32",
+    ]
+
+
+def test_without_a_folder_nothing_changes():
+    own = [("a", 0)]
+    joined, cells = with_kept(outcomes(own, 1.0), cells_of(own, "here"), "", RUN)
+    assert joined.equals(outcomes(own, 1.0))
+    assert cells.equals(cells_of(own, "here"))
+
+
+def test_other_studies_and_folders_without_tables_are_refused(kept, tmp_path_factory):
+    with pytest.raises(DataError, match="'R@1' of 2 studies, this run scores 3 others"):
+        with_kept(outcomes([("c", 0)], 1.0, "pqr"), cells_of([("c", 0)], "here"), str(kept), RUN)
+    with pytest.raises(DataError, match=r"has no 03_cells\.csv"):
+        with_kept(outcomes([], 1.0), cells_of([], "here"), str(tmp_path_factory.mktemp("empty")), RUN)
+
+
+def test_rows_of_a_kept_table_stand_in_for_methods_without_own(tmp_path):
+    pd.DataFrame({"method": ["a", "b"], "value": [0.1, 0.2]}).to_csv(tmp_path / "03_twins.csv", index=False)
+    own = pd.DataFrame({"method": ["b", "c"], "value": [0.8, 0.9]})
+    assert with_kept_rows(own, str(tmp_path), "03_twins").values.tolist() == [["b", 0.8], ["c", 0.9], ["a", 0.1]]
+    assert with_kept_rows(own, "", "03_twins") is own
+
+
+def test_own_cells_say_what_made_them(tmp_path, tiny_config, tiny_data):
+    config = tiny_config
+    folder = tmp_path / "run"
+    made = fit(config, "clip", 0, tiny_data, checkpoint_folder(folder, "clip", 0), "d", report=None)
+    cells = own_cells(Run(config, folder))
+    assert cells[["method", "seed", "precision", "from"]].values.tolist() == [
+        ["clip", 0, config.training.autocast, "run"]
+    ]
+    assert cells["minutes"].iloc[0] == pytest.approx(made.seconds / 60, abs=0.001)
+    grid = tmp_path / "mine.yaml"
+    grid.write_text("profile: quick\nrows: {x: {method: clip}, y: {method: prd}}\n")
+    ablation = load_ablation(str(grid))
+    assert own_cells(Run(ablation.base(), folder, ablation)).empty
