@@ -91,9 +91,9 @@ OWN_SETTINGS = {
 }  # of readers
 LATER_SETTINGS = {  # not in the name of a run while they have their defaults: older runs keep their names
     "model": ("segments", "segment_window", "segment_blocks", "distance_bias", "place_pooling", "region_positions"),
-    "objective": ("segment_weight", "segment_temperature", "discrimination"),
+    "objective": ("segment_weight", "segment_temperature", "discrimination", "quirks"),
     "training": ("mirror", "freeze"),
-    "data": ("views", "options"),
+    "data": ("views", "split_by", "options"),
     "evaluation": (
         "control_reports",
         "label_shares",
@@ -108,6 +108,12 @@ LATER_SETTINGS = {  # not in the name of a run while they have their defaults: o
         "nli_training",
         "nli_squares",
     ),
+}
+QUIRKS = {  # of the released code, see Fidelity in the README
+    "halved_direction": "loss0 + loss1 / 2 in place of the mean of both directions of a contrast",
+    "fixed_copies": "copies drawn once and not in each epoch",
+    "kept_noops": "copies equal to their original are wrong options",
+    "word_pieces": "the local loss looks for pieces of words",
 }
 FAMILIES = {"word_order": WORD_ORDER, "clinical": CLINICAL}  # of perturbations that training may draw from
 
@@ -127,6 +133,11 @@ class DataConfig:
     deidentified: str = setting("drop", "Open-I: the token XXXX in reports", choices=("keep", "drop"))
     views: tuple[str, ...] = setting(
         VIEWS, "Open-I, CheXpert, MIMIC-CXR: projections that are read; a training draws one image of a study"
+    )
+    split_by: str = setting(
+        "patient",
+        "image: each image goes to a split by itself, as in the released code; it leaks, and is for ablations alone",
+        choices=("patient", "image"),
     )
     options: dict[str, str | bool | int | float | list] = field(
         default_factory=dict,
@@ -212,6 +223,19 @@ class ObjectiveConfig:
     segment_temperature: float = setting(10.0, "tau of the segment-region contrast", low=0.1)
     discrimination: str = setting("auto", "variant of L_prd; auto: centred for methods with a structured report encoder; always "
                                   "plain for the paper's", choices=("auto", "plain", "centred", "debiased"))  # fmt: skip
+
+    quirks: tuple[str, ...] = setting(
+        (),
+        "what the paper's released code does otherwise, for ablations: "
+        + "; ".join(f"{k}: {v}" for k, v in QUIRKS.items()),
+    )
+
+    def __post_init__(self) -> None:
+        for name in self.quirks:
+            if name not in QUIRKS:
+                raise ConfigError(
+                    f"Setting objective.quirks: unknown quirk {name!r}{nearest(name, QUIRKS)}: choose of {', '.join(QUIRKS)}."
+                )
 
     @property
     def kinds(self) -> tuple[str, ...]:

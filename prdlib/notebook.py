@@ -23,6 +23,7 @@ from prdlib.attribution import phrase_grad_cam
 from prdlib.config import RunConfig, load_profile
 from prdlib.data import DataError, Studies, load_studies, prepare, prepared_info
 from prdlib.data.batches import EvaluationData
+from prdlib.data.image_split import split_by_image
 from prdlib.data.studies import reader_options
 from prdlib.distributed import is_first
 from prdlib.evaluation import grounding, localisation
@@ -98,7 +99,8 @@ class Run:
     def data(self) -> DatasetDict:
         """The prepared data; made on the first call, checked and loaded on the next."""
         data = self.config.data
-        return prepare(self.studies, self.prepared_folder, data.image_size, word_limit=data.word_limit)
+        prepared = prepare(self.studies, self.prepared_folder, data.image_size, word_limit=data.word_limit)
+        return split_by_image(prepared) if data.split_by == "image" else prepared
 
     @property
     def info(self) -> dict[str, Any]:

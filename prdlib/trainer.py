@@ -57,6 +57,7 @@ class PRDTrainer(Trainer):
             segment_weight=o.segment_weight if self.model.config.segment_regions else 0.0,
             segment_temperature=o.segment_temperature,
             discrimination=o.discrimination,
+            halved_direction="halved_direction" in o.quirks,
             products=torch.bfloat16 if config.training.autocast == "bf16" else None,
             workspace=Workspace(),
         )
@@ -148,7 +149,9 @@ class PRDTrainer(Trainer):
                 output.report_embeds,
                 output.logit_scale,
                 output.discrimination_scale,
-                valid=torch.cat([part["valid"] for part in parts]),
+                valid=None
+                if "kept_noops" in self.settings.objective.quirks
+                else torch.cat([part["valid"] for part in parts]),
                 region_embeds=output.region_embeds,
                 word_embeds=output.word_embeds,
                 word_mask=output.word_mask,

@@ -172,13 +172,14 @@ def _train(
     """origin: name and hash of the data; batch: pairs of a step over all processes."""
     settings, objective = config.training, config.objective
     kinds, copies = (objective.kinds, objective.copies) if objective.discrimination_weight > 0 else ((), 0)
+    fixed = "fixed_copies" in objective.quirks
     if settings.shards:
         shards = Path(settings.shards) / origin[1]  # other data, other folder: someone may be reading
         studies = len(data["train"].unique("study_id"))
         write_shards(data["train"], shards, min(500, max(1, studies // 64)), data_hash=origin[1])
-        train = StreamedPairs(shards, kinds, copies, seed, rank=rank(), world=processes())
+        train = StreamedPairs(shards, kinds, copies, seed, rank=rank(), world=processes(), fixed_copies=fixed)
     else:
-        train = PairDataset(data["train"], kinds, copies, seed)
+        train = PairDataset(data["train"], kinds, copies, seed, fixed)
     steps = train.batches(batch // processes(), settings.workers) if settings.shards else max(1, len(train) // batch)
     own_vocabulary = config.model.text_encoder == "small_bert"
     reports = sorted({" ".join(words) for words in data["train"]["words"]}) if own_vocabulary else ()
@@ -211,6 +212,7 @@ def _train(
             model.config.segments,
             model.config.segment_window,
             settings.mirror,
+            "word_pieces" in objective.quirks,
         ),
         config=config,
         pretrained=tuple(keys),

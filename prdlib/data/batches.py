@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -37,14 +38,17 @@ def pair_item(
     perturbations: Sequence[str],
     copies: int,
     seed: int,
+    fixed_copies: bool = False,
 ) -> dict[str, Any]:
     """One study in one epoch, wherever it is read from; see :class:`PairDataset` for what the item holds.
 
-    views: number of the study's images; image: the one of 0 to views - 1 that is drawn, uint8 [S, S].
+    views: number of the study's images; image: the one of 0 to views - 1 that is drawn, uint8 [S, S]. fixed_copies: those of
+    epoch 0 in every epoch.
     """
     view = int(generator(seed, epoch, study_id, "view").integers(views)) if views > 1 else 0
-    names = draw_names(perturbations, copies, seed, epoch, study_id) if copies else ()
-    drawn = [perturb(report, name, generator(seed, epoch, study_id, name)) for name in names]
+    drawn_in = 0 if fixed_copies else epoch
+    names = draw_names(perturbations, copies, seed, drawn_in, study_id) if copies else ()
+    drawn = [perturb(report, name, generator(seed, drawn_in, study_id, name)) for name in names]
     return {
         "study_id": study_id,
         "epoch": epoch,
@@ -60,14 +64,22 @@ class PairDataset(TorchDataset):
     """Image-report pairs of a prepared split: one item per *study*, asked for as (epoch, index).
 
     perturbations, copies: kinds to draw from and K, the number drawn for each study and epoch; no copies when K is 0.
+    fixed_copies: those of epoch 0 in every epoch.
     An item: study_id, image uint8 [S, S] (one of the study's, drawn per epoch), words and copies (K) as marked words, valid
     (1 + K booleans, False for a copy that equals the original), report_group, epoch.
     groups: report group of each study, int64 [N]. In memory are a few integers per study, and reports and decoded images up
     to CACHE_REPORTS and CACHE_BYTES; the rest is read from the memory-mapped split when it is asked for.
     """
 
-    def __init__(self, split: Dataset, perturbations: Sequence[str] = (), copies: int = 0, seed: int = 0) -> None:
-        self.perturbations, self.copies, self.seed = tuple(perturbations), copies, seed
+    def __init__(
+        self,
+        split: Dataset,
+        perturbations: Sequence[str] = (),
+        copies: int = 0,
+        seed: int = 0,
+        fixed_copies: bool = False,
+    ) -> None:
+        self.perturbations, self.copies, self.seed, self.fixed_copies = tuple(perturbations), copies, seed, fixed_copies
         self._rows, self._starts = rows_by_study(split)
         self._texts, self._pixels = split.select_columns(["study_id", *REPORT_COLUMNS]), split.select_columns("image")
         groups = split.select_columns("report_group").with_format("arrow")[:]["report_group"]
@@ -112,6 +124,7 @@ class PairDataset(TorchDataset):
             self.perturbations,
             self.copies,
             self.seed,
+            self.fixed_copies,
         )
 
 
@@ -162,6 +175,7 @@ class Collate:
     segments, window: with a kind of segments (see ``text.segment``) the rows of input_ids are the distinct *segments* of all
     texts, and segment_index [T, S] has those of each distinct text (-1: none).
     augment: a small random shift, zoom, rotation and exposure; never mirrored, since sides matter.
+    word_pieces: each piece of a word counts as a word of its own, for the local loss of an ablation.
     mirror: beside each item stands its mirror image with the other sides in its texts: 2 B pairs (see :func:`mirrored`).
     micro_batch: m > 0 gives {"parts": [...]} instead, such a batch for each m items (the last may be smaller).
     """
@@ -175,7 +189,9 @@ class Collate:
         segments: str = "none",
         window: int = 8,
         mirror: bool = False,
+        word_pieces: bool = False,
     ) -> None:
+        self.word_pieces = word_pieces
         self.word_tokenizer, self.seed, self.augment, self.micro_batch = tokenizer, seed, augment, micro_batch
         self.segments, self.window, self.mirror = segments, window, mirror
 
@@ -192,7 +208,7 @@ class Collate:
         structured = self.segments != "none"
         texts = [[self._sequences(text) for text in (item["words"], *item["copies"])] for item in items]
         distinct = {text for row in texts for text in row}
-        encoded = {words: self.word_tokenizer.encode(words) for words in {words for text in distinct for words in text}}
+        encoded = {words: self._encode(words) for words in {words for text in distinct for words in text}}
         order = sorted(encoded, key=lambda words: (len(encoded[words][0]), words))
         place = {words: i for i, words in enumerate(order)}
         padded = [encoded[words] for words in order]
@@ -214,6 +230,13 @@ class Collate:
                 "sequences": sequences,
             },
         }
+
+    def _encode(self, words: tuple[str, ...]) -> tuple[list[int], list[int]]:
+        ids, word_ids = self.word_tokenizer.encode(words)
+        if self.word_pieces:
+            places = count()
+            word_ids = [next(places) if word >= 0 else -1 for word in word_ids]
+        return ids, word_ids
 
     def _sequences(self, marked: tuple[str, ...]) -> tuple[tuple[str, ...], ...]:
         """What the text encoder sees of a text: the whole, or its segments."""

@@ -168,12 +168,13 @@ class StreamedPairs(IterableDataset):
         rank: int = 0,
         world: int = 1,
         buffer_size: int = 1000,
+        fixed_copies: bool = False,
     ) -> None:
         if not 0 <= rank < world:
             raise DataError(f"Rank {rank} is not one of {world} ranks: they count from 0 to {world - 1}.")
         if buffer_size < 1:
             raise DataError(f"buffer_size is {buffer_size}: it must be at least 1.")
-        self.perturbations, self.copies, self.seed = tuple(perturbations), copies, seed
+        self.perturbations, self.copies, self.seed, self.fixed_copies = tuple(perturbations), copies, seed, fixed_copies
         self.rank, self.world, self.info = rank, world, shards_info(directory)
         self.check(1)
         files = [glob.escape(str(Path(directory).absolute() / shard["file"])) for shard in self.info["shards"]]
@@ -225,6 +226,7 @@ class StreamedPairs(IterableDataset):
                 self.perturbations,
                 self.copies,
                 self.seed,
+                self.fixed_copies,
             )
 
 

@@ -32,11 +32,13 @@ def local_attentive_contrastive(
     products: torch.dtype | None = None,
     workspace: Workspace | None = None,
     gather: Callable[[Tensor], Tensor] | None = None,
+    halved_direction: bool = False,
 ) -> Tensor:
     """L_local = 1/2 [CE(sim, diag) + CE(sim^T, diag)].
 
     region_embeds: [B, R, D]; word_embeds: [B, W, D]; word_mask: [B, W] bool, True for words (False for padding).
-    The temperatures are tau1, tau2, tau3. positives: [B, B] bool, see ``symmetric_cross_entropy``. products, workspace: as below.
+    The temperatures are tau1, tau2, tau3. positives: [B, B] bool, halved_direction: see ``symmetric_cross_entropy``.
+    products, workspace: as below.
     gather: [B, ...] of each process -> [P B, ...] of all (see ``prdlib.distributed``); each process then computes the
         similarity of all images with its own reports, and the loss is that of the whole batch; positives is [P B, P B].
     Returns a scalar. Raises ValueError when a report has no word.
@@ -53,7 +55,7 @@ def local_attentive_contrastive(
     )
     if gather:
         similarity = gather(similarity.T).T
-    return symmetric_cross_entropy(similarity, positives)
+    return symmetric_cross_entropy(similarity, positives, halved_direction)
 
 
 def local_similarity(

@@ -23,7 +23,8 @@ class Objective:
     """Weights and temperatures; call it on the embeddings of a batch.
 
     discrimination_weight: T; local_weight: L_w; segment_weight: L_s; all >= 0. discrimination: which variant of L_prd (see
-    prdlib.losses.discrimination). segment_temperature: tau of L_seg. The other temperatures are tau1, tau2, tau3 of L_local,
+    prdlib.losses.discrimination). segment_temperature: tau of L_seg. halved_direction: of L_itc and L_local (see
+    ``symmetric_cross_entropy``). The other temperatures are tau1, tau2, tau3 of L_local,
     products the type of its matrix products, workspace the memory that it keeps from step to step (see ``local_similarity``).
     """
 
@@ -35,6 +36,7 @@ class Objective:
     segment_weight: float = 0.0
     segment_temperature: float = 10.0
     discrimination: str = "plain"
+    halved_direction: bool = False
     products: torch.dtype | None = None
     workspace: Workspace | None = field(default=None, compare=False, repr=False)
 
@@ -88,7 +90,11 @@ class Objective:
             image_embeds, report_embeds = gather(image_embeds), gather(report_embeds)
             valid = None if valid is None else gather(valid)
             text_prior = None if text_prior is None else gather(text_prior)
-        parts = {"contrastive": image_text_contrastive(image_embeds, report_embeds[:, 0], logit_scale, positives)}
+        parts = {
+            "contrastive": image_text_contrastive(
+                image_embeds, report_embeds[:, 0], logit_scale, positives, self.halved_direction
+            )
+        }
         total = parts["contrastive"]
         if self.needs_copies:
             parts["discrimination"] = perturbed_report_discrimination(
@@ -112,6 +118,7 @@ class Objective:
                 products=self.products,
                 workspace=self.workspace,
                 gather=gather,
+                halved_direction=self.halved_direction,
             )
             total = total + self.local_weight * parts["local"]
         if self.needs_segments:
