@@ -9,6 +9,7 @@ import pandas as pd
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from prdlib.evaluation.statistics import auroc, auroc_intervals
 
@@ -36,6 +37,7 @@ def linear_probe(
     )
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # small products: threads wait for each other, and round otherwise
 def probe_scores(
     train: tuple[np.ndarray, np.ndarray], validation: tuple[np.ndarray, np.ndarray], test: np.ndarray
 ) -> tuple[np.ndarray, float]:

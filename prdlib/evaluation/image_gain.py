@@ -20,6 +20,7 @@ import numpy as np
 import pandas as pd
 import torch
 from sklearn.linear_model import LogisticRegression
+from threadpoolctl import threadpool_limits
 from torch import Tensor
 
 from prdlib.evaluation.adapters import DualEncoder
@@ -92,6 +93,7 @@ def other_rows(groups: np.ndarray, seed: int = 0) -> np.ndarray:
     return chosen
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # see prdlib.evaluation.classification
 def learnt_constant(
     report_embeds: Tensor, tests: Sequence[OptionTest], embedded: Mapping[Words, int]
 ) -> dict[str, Tensor]:

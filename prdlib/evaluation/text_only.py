@@ -15,6 +15,7 @@ import torch
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
+from threadpoolctl import threadpool_limits
 
 from prdlib.evaluation.benchmark_set import BenchmarkSet
 from prdlib.evaluation.image_gain import highest, option_tests
@@ -65,6 +66,7 @@ class NgramModel:
         return (seen + DISCOUNT * self.kinds[n][context] * lower) / total
 
 
+@threadpool_limits.wrap(limits=1, user_api="blas")  # see prdlib.evaluation.classification
 def copy_classifier(originals: Sequence[str], copies: Sequence[str]) -> Pipeline:
     """A logistic regression on TF-IDF of words, pairs and triples that tells originals (1) from copies (0).
 
