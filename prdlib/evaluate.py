@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
+import torch
 
+from prdlib import repro
 from prdlib.config import ConfigError
 from prdlib.evaluation.adapters import DualEncoder, PRDAdapter, load_model
 from prdlib.repro import write_atomic, write_json
@@ -22,18 +25,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """tables: task -> name -> table, every number; overview: columns task and prdlib.tasks.LINES; left_out: task -> why."""
+    """tables: task -> name -> table, every number; overview: columns task and prdlib.tasks.LINES; left_out: task -> why.
+
+    facts: what was scored by what: run, profile, data, studies, trainings of each model, seconds of a task, threads, commit.
+    """
 
     tables: dict[str, dict[str, pd.DataFrame]]
     overview: pd.DataFrame
     left_out: dict[str, str]
+    facts: dict[str, Any]
 
     def save(self, folder: str | Path) -> None:
-        """<folder>/overview.csv and .json, left_out.json, and <folder>/<task>/<name>.csv of each table that has a row."""
+        """<folder>/overview.csv and .json, facts.json, left_out.json, <folder>/<task>/<name>.csv of tables with rows."""
         folder = Path(folder)
         write_atomic(folder / "overview.csv", self.overview.to_csv(index=False))
         write_json(folder / "overview.json", json.loads(self.overview.to_json(orient="records", double_precision=6)))
         write_json(folder / "left_out.json", self.left_out)
+        write_json(folder / "facts.json", self.facts)
         for task, tables in self.tables.items():
             for name, table in tables.items():
                 if len(table):
@@ -129,9 +137,25 @@ def evaluate_models(
 ) -> Evaluation:
     """:func:`evaluate` with models and a run at hand; ``report`` is told which task begins."""
     tasks, left_out = all_tasks(models, run) if "all" in tasks else (tasks, {})
-    tables = {}
+    tables, seconds = {}, {}
     for number, task in enumerate(tasks, 1):
         if report:
             report(f"[{number}/{len(tasks)}] {task}")
+        begun = time.monotonic()
         tables[task] = run_task(task, models, run)
-    return Evaluation(tables, overview_of(tables), left_out)
+        seconds[task] = round(time.monotonic() - begun, 1)
+    seeds: dict[str, list[int]] = {}
+    for name, seed in models:
+        seeds.setdefault(name, []).append(seed)
+    facts = {
+        "run": run.folder.name,
+        "profile": run.config.profile,
+        "data": run.config.data.name,
+        "test studies": len(run.split("test").study_ids),
+        "seeds": seeds,
+        "seconds": seconds,
+        "threads": torch.get_num_threads(),
+        "precision of trainings": run.config.training.autocast,
+        "commit": repro.git_state()["commit"],
+    }
+    return Evaluation(tables, overview_of(tables), left_out, facts)

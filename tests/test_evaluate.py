@@ -65,11 +65,15 @@ def test_all_is_every_task_and_its_overview_has_chance_and_control(evaluation, r
         assert overview.loc[overview["task"] == task, "control"].notna().any()
 
 
-def test_everything_is_saved_in_full(evaluation, tmp_path):
+def test_everything_is_saved_in_full(evaluation, run, tmp_path):
     evaluation.save(tmp_path)
     stored = pd.read_csv(tmp_path / "overview.csv")
     assert len(stored) == len(evaluation.overview) == len(json.loads((tmp_path / "overview.json").read_text()))
     assert json.loads((tmp_path / "left_out.json").read_text()) == evaluation.left_out
+    facts = json.loads((tmp_path / "facts.json").read_text())
+    assert facts["seeds"] == {"grounded": [0]}
+    assert facts["test studies"] == len(run.split("test").study_ids)
+    assert set(facts["seconds"]) == set(evaluation.tables)
     for task, tables in evaluation.tables.items():
         for name, table in tables.items():
             path = tmp_path / task / f"{name}.csv"

@@ -241,9 +241,11 @@ def downstream_rows() -> str:
     tables = []
     for folder in sorted((REFERENCE / "downstream").iterdir()):
         overview, facts = pd.read_csv(folder / "overview.csv"), json.loads((folder / "facts.json").read_text())
+        names = {"phantom": "Phantom", "openi": "Open-I, frontal films"}
+        title = f"{names[facts['data']]}, profile {facts['profile']}: {facts['test studies']} studies of patients never seen"
         models = list(dict.fromkeys(overview["model"]))
-        seeds = ", ".join(f"{m} {n}" for m, n in facts["seeds"].items())
-        rows = [f"**{facts['title']}** (trainings: {seeds}; [every table](papermill_runs/reference/downstream/{folder.name}))",
+        seeds = ", ".join(f"{m} {len(n)}" for m, n in facts["seeds"].items())
+        rows = [f"**{title}** (trainings: {seeds}; [every table](papermill_runs/reference/downstream/{folder.name}))",
                 "", "| task | score | chance | n | " + " | ".join(models) + " |", "|---" * (4 + len(models)) + "|"]  # fmt: skip
         for task, starts in SHOWN:
             part = overview[(overview["task"] == task) & overview["metric"].str.startswith(starts)]
