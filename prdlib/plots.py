@@ -174,7 +174,7 @@ def report_and_label_distributions(lengths: Mapping[str, Sequence[int]], labels:
 def learning_curves(
     histories: Mapping[str, Sequence[pd.DataFrame]] | pd.DataFrame, chance: Mapping[str, float] | None = None
 ) -> Figure:
-    """Losses and validation scores by epoch: one colour per method, one line per seed.
+    """Losses and validation scores by epoch: a line per method, the mean of its seeds, and a band from the least to the most.
 
     histories: method -> one table per seed, or one table with columns method and seed. chance: column -> the level of a blind
     guess, drawn dotted.
@@ -199,10 +199,12 @@ def learning_curves(
     cycle = {name: TWENTY[i % len(TWENTY)] for i, name in enumerate(others)}
     for axis, key in zip(axes, shown, strict=True):
         for method, tables in histories.items():
-            for i, table in enumerate(tables):
-                if key in table:
-                    axis.plot(table["epoch"], table[key], color=cycle.get(method) or method_colour(method), lw=1.5, marker=".",
-                              ms=4, label=METHOD_NAMES.get(method, method) if i == 0 else None)  # fmt: skip
+            seeds = [table.set_index("epoch")[key] for table in tables if key in table]
+            if seeds:
+                told, colour = pd.concat(seeds, axis=1), cycle.get(method) or method_colour(method)
+                name = METHOD_NAMES.get(method, method)
+                axis.plot(told.index, told.mean(axis=1), color=colour, lw=1.5, marker=".", ms=4, label=name)
+                axis.fill_between(told.index, told.min(axis=1), told.max(axis=1), color=colour, alpha=0.18, lw=0)
         if key in (chance or {}):
             axis.axhline(chance[key], color="black", ls=":", lw=1)
         axis.set_xlabel("epoch", fontsize=8)

@@ -90,6 +90,15 @@ def test_curves_name_methods_in_the_order_of_the_ablation_at_whole_epochs():
     assert all(float(tick).is_integer() for tick in axis.get_xticks())
 
 
+def test_curves_are_the_mean_of_the_seeds_in_a_band_from_least_to_most():
+    low, high = (HISTORY.assign(method="clip", seed=s, contrastive=HISTORY["contrastive"] + s) for s in (0, 2))
+    axis = plots.learning_curves(pd.concat([low, high])).axes[0]
+    np.testing.assert_allclose(axis.lines[0].get_ydata(), HISTORY["contrastive"] + 1)
+    band = axis.collections[0].get_paths()[0].vertices[:, 1]
+    assert band.min() == pytest.approx(low["contrastive"].min())
+    assert band.max() == pytest.approx(high["contrastive"].max())
+
+
 def marks(original, copy):
     axis = plots.perturbation_sheet(original.split(), {"copy": copy.split()}).axes[0]
     names = {"#333333": "kept", plots.RED: "moved", plots.PURPLE: "new", plots.GREY: "lost"}
