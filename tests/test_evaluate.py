@@ -65,6 +65,19 @@ def test_all_is_every_task_and_its_overview_has_chance_and_control(evaluation, r
         assert overview.loc[overview["task"] == task, "control"].notna().any()
 
 
+def test_auroc_by_itself_is_that_of_zero_shot_and_classification(evaluation):
+    tables = evaluation.tables
+    zero, probe = tables["zero_shot"]["zero_shot"], tables["classification"]["classification"]
+    parts = {
+        "zero_shot": zero[zero["similarity"] == "global"],
+        "linear_probe": probe[(probe["model"] == "grounded") & (probe["share"] == 1)],
+    }
+    for name, part in parts.items():
+        theirs = part[(part["metric"] == "AUROC") & (part["label"] != "mean")].set_index("label")["value"]
+        mine = tables["auroc"][name].set_index("label")["value"].drop("mean")
+        pd.testing.assert_series_equal(mine, theirs, check_names=False)
+
+
 def test_everything_is_saved_in_full(evaluation, run, tmp_path):
     evaluation.save(tmp_path)
     stored = pd.read_csv(tmp_path / "overview.csv")

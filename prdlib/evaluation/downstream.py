@@ -9,11 +9,13 @@ import pandas as pd
 from scipy.special import expit
 
 from prdlib.data.batches import EvaluationData
+from prdlib.evaluation.adapters import PRDAdapter
 from prdlib.evaluation.classification import probe_scores
 from prdlib.evaluation.curves import curve_bands
-from prdlib.evaluation.embeddings import embed_images, image_features
+from prdlib.evaluation.embeddings import image_features
+from prdlib.evaluation.similarity import logit_scale, similarities
 from prdlib.evaluation.statistics import auroc_intervals
-from prdlib.evaluation.zero_shot import zero_shot_scores
+from prdlib.evaluation.zero_shot import pair_probabilities, pair_texts
 from prdlib.models import PRDModel
 
 
@@ -39,13 +41,17 @@ def auroc_tables(
 ) -> dict[str, pd.DataFrame]:
     """'zero_shot' and 'linear_probe': AUROC per label and model, (name, training seed) -> model, seeds as a second level.
 
+    The scores of the tasks zero_shot (global similarity) and classification (all labels), by themselves. Intervals over patients.
+
     Columns: model, label, value (mean over seeds), ci_low, ci_high, n, positives, chance, seeds, note.
     """
     names, test = list(labels), splits["test"]
     truth = np.where(np.isin(test.labels, (0, 1)), test.labels, np.nan)
     scores: dict[str, dict[str, list[np.ndarray]]] = {"zero_shot": {}, "linear_probe": {}}
     for (name, _), model in models.items():
-        zero = zero_shot_scores(model, embed_images(model, test.images), names)
+        adapter = PRDAdapter(model)
+        found = similarities(adapter, test.images, pair_texts(names))
+        zero = pair_probabilities(found, names, logit_scale(adapter))
         train, validation = (
             (image_features(model, splits[s].images), splits[s].labels) for s in ("train", "validation")
         )
@@ -55,7 +61,7 @@ def auroc_tables(
     tables = {}
     for task, by_model in scores.items():
         parts = [
-            auroc_intervals(truth, np.stack(found), names, np.asarray(test.study_ids), resamples).assign(
+            auroc_intervals(truth, np.stack(found), names, np.asarray(test.patient_ids), resamples).assign(
                 model=name, seeds=len(found)
             )
             for name, found in by_model.items()

@@ -18,10 +18,7 @@ from pathlib import Path
 import numpy as np
 import yaml
 from scipy.special import expit
-from torch import Tensor
 
-from prdlib.evaluation.embeddings import embed_reports
-from prdlib.models import PRDModel
 from prdlib.text import normalise
 
 PROMPTS = Path(__file__).with_name("prompts.yaml")
@@ -37,15 +34,6 @@ def prompts(label: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
     if len(sides[0]) != len(sides[1]):
         raise ValueError(f"{PROMPTS.name}: {label} needs as many negative prompts as positive ones: they are pairs.")
     return sides
-
-
-def zero_shot_scores(model: PRDModel, image_embeds: Tensor, labels: list[str]) -> np.ndarray:
-    """Mean similarity to the positive minus mean similarity to the negative prompts: [N, L], image_embeds [N, D]."""
-    columns = []
-    for label in labels:
-        positive, negative = (embed_reports(model, [p.split() for p in side]).mean(dim=0) for side in prompts(label))
-        columns.append((image_embeds @ (positive - negative)).numpy())
-    return np.stack(columns, axis=1)
 
 
 def pair_texts(labels: Sequence[str]) -> list[Words]:
