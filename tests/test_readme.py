@@ -76,17 +76,28 @@ def results_table(folder: Path) -> str:
         rows.append("| " + " | ".join(row[["metric", "chance", "n", "seeds", *methods]]) + " |")
     for name in ("zero_shot", "linear_probe"):
         every = folder / "auroc" / f"{name}.csv"  # of all seeds, where ``evaluate --task auroc`` was run on them
-        first = pd.read_csv(folder / f"05_{name}.csv" if (folder / f"05_{name}.csv").is_file() else every)
-        first = first.rename(columns={"series": "model"}).assign(seeds=1)
-        table = pd.read_csv(every) if every.is_file() else first
-        mean, before = (part[part["label"] == "mean"].set_index("model") for part in (table, first))
+        table = pd.read_csv(every) if every.is_file() else pd.read_csv(folder / f"05_{name}.csv").assign(seeds=1)
+        table = table.rename(columns={"series": "model"})
+        mean = table[table["label"] == "mean"].set_index("model")
         cells = [f"{r.value:.3f} [{r.ci_low:.3f}, {r.ci_high:.3f}]" for r in (mean.loc[m] for m in methods)]
         title = name.replace("_", " ") + f" AUROC, mean of {table['label'].nunique() - 1} labels"
-        if "untrained" in before.index:
-            title += f" (untrained {before.loc['untrained', 'value']:.3f})"
+        if name == "linear_probe":
+            title += untrained(folder)
         facts = f"{int(mean['n'].iloc[0])} | {int(mean['seeds'].iloc[0])}"
         rows.append(f"| {title} | 0.5 | {facts} | " + " | ".join(cells) + " |")
     return "\n".join(rows + gain_rows(folder, methods) + binding_rows(folder, methods) + located_rows(folder, methods))
+
+
+def untrained(folder: Path) -> str:
+    """What the same probe has of an encoder that was not trained."""
+    if (folder / "05_classification.csv").is_file():
+        table = pd.read_csv(folder / "05_classification.csv")
+        chosen = (table["label"] == "mean") & (table["metric"] == "AUROC") & (table["share"] == 1)
+        value = table[chosen & (table["model"] == "untrained")]["value"].iloc[0]
+    else:  # of a run before that table
+        table = pd.read_csv(folder / "05_linear_probe.csv")
+        value = table[(table["series"] == "untrained") & (table["label"] == "mean")]["value"].iloc[0]
+    return f" (untrained {value:.3f})"
 
 
 def binding_rows(folder: Path, methods: list[str]) -> list[str]:
