@@ -36,7 +36,9 @@ def own_cells(run: Run) -> pd.DataFrame:
             fit = json.loads(path.read_text())
             commit = fit["commit"][:7] if fit["commit"] else "no checkout"
             commit += " with changes" if fit["dirty"] else ""
-            rows.append((name, seed, commit, fit["precision"], fit["seconds"] / 60, run.folder.name))
+            rows.append(
+                (name, seed, commit, fit.get("precision", "not recorded"), fit["seconds"] / 60, run.folder.name)
+            )
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
