@@ -53,7 +53,7 @@ figures: quick
 # matching, .../auroc and so on. NAME: of the
 # folder, where it is not the profile's: NAME=grounded for the methods of grounded PRD.
 REFERENCE := papermill_runs/reference/$(or $(NAME),$(PROFILE))
-KEPT_TABLES := summary 03_scores 03_differences 04_pointing 04_localisation 05_overview 05_prevalence 05_zero_shot 05_zero_shot_classes \
+KEPT_TABLES := summary 03_cells 03_rows 03_scores 03_differences 04_pointing 04_localisation 05_overview 05_prevalence 05_zero_shot 05_zero_shot_classes \
   05_classification 05_fine_tuning 05_paper 05_subsets 05_sides 05_retrieval 05_generation 05_nli 05_image_gain 05_gain_families 05_gain_differences 05_paraphrases 05_twins
 KEPT_FIGURES := 03_curves 03_methods 04_pointing 04_localisation 05_zero_shot 05_label_efficiency 05_curves 05_image_gain 05_dumbbells
 # GRID=grounded keeps the rows of an ablation (run --grid) instead, and the outcome of every study that they are made from.
