@@ -179,7 +179,7 @@ def _pretrain(options: argparse.Namespace) -> int:
 
 
 def _evaluate(options: argparse.Namespace) -> int:
-    from prdlib.evaluate import evaluate_models, load_models, task_names
+    from prdlib.evaluate import evaluate_models, load_models, save_tables, task_names
     from prdlib.evaluation.adapters import reports_of
     from prdlib.evaluation.benchmark_set import benchmark_header, benchmark_split, load_benchmark_set, rules_hash
     from prdlib.notebook import open_run
@@ -197,7 +197,9 @@ def _evaluate(options: argparse.Namespace) -> int:
             f"grid     {run.grid.name}: {missing} of {len(run.rows) * len(run.seeds)} cells are not finished and left out"
         )
     if tasks != ("structure",):
-        return _print_evaluation(evaluate_models(models, tasks, run, partial(print, flush=True)), tasks, options.output)
+        keep = partial(save_tables, options.output) if options.output else None
+        evaluation = evaluate_models(models, tasks, run, partial(print, flush=True), keep)
+        return _print_evaluation(evaluation, tasks, options.output)
     split = benchmark_split(options.benchmark) if options.benchmark else "test"
     if split == "train":
         raise ConfigError(
@@ -287,6 +289,7 @@ def _benchmark_set(options: argparse.Namespace) -> int:
     from prdlib.evaluation.embeddings import mean_image
     from prdlib.evaluation.structure_report import training_set
     from prdlib.evaluation.twins import make_twins
+    from prdlib.evaluation.zero_shot import class_texts, listed_classes, pair_texts
     from prdlib.notebook import open_run
 
     run = open_run(options.profile, settings_of(options.set), data=options.data)
@@ -306,7 +309,8 @@ def _benchmark_set(options: argparse.Namespace) -> int:
         size, limit = part.images.shape[-1], run.config.data.word_limit
         twins = make_twins(made.study_ids if made.source == "phantom" else (), size, limit)
         images = [*part.images, mean_image(train.images), *twins.images.reshape(-1, size, size)]
-        texts = [text for pair in twins.reports for text in pair]
+        prompts = [*pair_texts(part.label_names), *class_texts(listed_classes())]  # of zero-shot classification
+        texts = [*prompts, *(text for pair in twins.reports for text in pair)]
         number = export_inputs(
             options.export,
             np.stack(images),

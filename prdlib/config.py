@@ -295,7 +295,7 @@ class EvaluationConfig:
     """Scores of notebooks 02 to 05."""
 
     bootstrap: int = setting(1000, "resamples of a 95 % interval", low=100)
-    grounding_studies: int = setting(200, "studies of the pointing test in 04", low=1)
+    grounding_studies: int = setting(200, "studies whose phrases are looked for in notebook 04", low=1)
     attribution_studies: int = setting(2, "studies whose word-to-region maps are drawn in 04", low=1)
     exclude_shared_reports: bool = setting(
         False, "leave test reports out of retrieval whose text also stands in training"

@@ -15,9 +15,10 @@ import torch
 from prdlib import repro
 from prdlib.config import ConfigError
 from prdlib.evaluation.adapters import DualEncoder, PRDAdapter, load_model
+from prdlib.evaluation.published import beside_the_paper
 from prdlib.repro import write_atomic, write_json
 from prdlib.settings import nearest
-from prdlib.tasks import LINES, TASKS, lacks, overview_lines, run_task
+from prdlib.tasks import LINES, TASKS, check_task, lacks, overview_lines, run_task
 
 if TYPE_CHECKING:
     from prdlib.notebook import Run
@@ -36,16 +37,24 @@ class Evaluation:
     facts: dict[str, Any]
 
     def save(self, folder: str | Path) -> None:
-        """<folder>/overview.csv and .json, facts.json, left_out.json, <folder>/<task>/<name>.csv of tables with rows."""
+        """<folder>/overview.csv and .json, paper.csv (the paper's numbers beside these), facts.json, left_out.json, and
+        <folder>/<task>/<name>.csv of each table that has a row."""
         folder = Path(folder)
         write_atomic(folder / "overview.csv", self.overview.to_csv(index=False))
         write_json(folder / "overview.json", json.loads(self.overview.to_json(orient="records", double_precision=6)))
         write_json(folder / "left_out.json", self.left_out)
         write_json(folder / "facts.json", self.facts)
+        paper = beside_the_paper(self.tables, self.facts["data"])
+        write_atomic(folder / "paper.csv", paper.to_csv(index=False))
         for task, tables in self.tables.items():
-            for name, table in tables.items():
-                if len(table):
-                    write_atomic(folder / task / f"{name}.csv", table.to_csv(index=False))
+            save_tables(folder, task, tables)
+
+
+def save_tables(folder: str | Path, task: str, tables: Mapping[str, pd.DataFrame]) -> None:
+    """<folder>/<task>/<name>.csv of each table that has a row."""
+    for name, table in tables.items():
+        if len(table):
+            write_atomic(Path(folder) / task / f"{name}.csv", table.to_csv(index=False))
 
 
 def evaluate(
@@ -75,8 +84,15 @@ def evaluate(
 def task_names(tasks: str | Sequence[str]) -> tuple[str, ...]:
     """Names of tasks, each once; 'all' stays what it is. ConfigError for an unknown one."""
     names = tuple(
-        dict.fromkeys(part for text in ((tasks,) if isinstance(tasks, str) else tasks) for part in text.split(","))
+        dict.fromkeys(
+            part.strip()
+            for text in ((tasks,) if isinstance(tasks, str) else tasks)
+            for part in text.split(",")
+            if part.strip()
+        )
     )
+    if not names:
+        raise ConfigError(f"No task is named: choose of {', '.join(TASKS)}, or all.")
     for name in names:
         if name not in (*TASKS, "all"):
             raise ConfigError(f"Unknown task {name!r}{nearest(name, TASKS)}: choose of {', '.join(TASKS)}, or all.")
@@ -134,15 +150,27 @@ def evaluate_models(
     tasks: Sequence[str],
     run: Run,
     report: Callable[[str], None] | None = None,
+    keep: Callable[[str, dict[str, pd.DataFrame]], None] | None = None,
 ) -> Evaluation:
-    """:func:`evaluate` with models and a run at hand; ``report`` is told which task begins."""
-    tasks, left_out = all_tasks(models, run) if "all" in tasks else (tasks, {})
+    """:func:`evaluate` with models and a run at hand; ``report`` is told which task begins, ``keep`` is given the tables of each
+    that ends."""
+    if "all" in tasks:
+        everything, left_out = all_tasks(models, run)
+        named = [task for task in tasks if task != "all"]
+        tasks = [*everything, *(task for task in named if task not in everything)]
+        left_out = {task: why for task, why in left_out.items() if task not in named}
+    else:
+        left_out = {}
+    for task in tasks:  # before the first begins: nothing that is done is lost to a task that cannot be
+        check_task(task, models, run)
     tables, seconds = {}, {}
     for number, task in enumerate(tasks, 1):
         if report:
             report(f"[{number}/{len(tasks)}] {task}")
         begun = time.monotonic()
         tables[task] = run_task(task, models, run)
+        if keep:
+            keep(task, tables[task])
         seconds[task] = round(time.monotonic() - begun, 1)
     seeds: dict[str, list[int]] = {}
     for name, seed in models:

@@ -219,7 +219,7 @@ class Run:
         image, words = data.images[row : row + 1], data.words[row]
         items, tau1 = [p._replace(row=0) for p in shown], self.config.objective.attention_temperature
         maps = localisation.phrase_maps(model, image, [data.marked[row]], items, image.shape[-1], tau1)
-        boxes = [list(p.box) for p in shown if any(p.box)]
+        boxes = [list(box) for p in shown for box in p.boxes if any(box)]
         unit = "cosine of segment and region" if model.config.segment_regions else "attention (sums to 1 over the grid)"
         return image[0], maps, [" ".join(words[i] for i in p.first_mention) for p in shown], boxes, unit
 
@@ -245,7 +245,7 @@ class Run:
             maps_of=self.map_methods()["similarity"],
         )
         seen = {"mean image": blind, "other image": data.images[other]}
-        boxes = [list(p.box) for p in shown if any(p.box)]
+        boxes = [list(box) for p in shown for box in p.boxes if any(box)]
         return {name: seen.get(name, data.images[row]) for name in maps}, maps, titles, boxes
 
     def map_methods(self) -> dict[str, Callable[..., np.ndarray]]:
@@ -271,20 +271,26 @@ class Run:
         """
         most = most or self.config.evaluation.grounding_studies
         items = [phrase for phrase in phrases if phrase.row < most]
+        patients = [data.patient_ids[item.row] for item in items]
+        return self.localised(models, data.images[:most], data.marked[:most], data.groups[:most], items, patients, maps)
+
+    def localised(
+        self,
+        models: Sequence[PRDModel],
+        images: np.ndarray,
+        texts: Sequence[Sequence[str]],
+        groups: np.ndarray,
+        items: Sequence[grounding.Phrase],
+        patients: Sequence[str],
+        maps: str = "similarity",
+    ) -> pd.DataFrame:
+        """The same of phrases ``items`` of any texts: their rows are those of images, texts and groups; patients: of each."""
         values = []
         for model in models:
-            found = localisation.localisation_maps(
-                model,
-                random_twin(model),
-                data.images[:most],
-                data.marked[:most],
-                data.groups[:most],
-                self.blind_image,
-                items,
-                maps_of=self.map_methods()[maps],
-            )
+            seen = (model, random_twin(model), images, texts, groups, self.blind_image, items)
+            found = localisation.localisation_maps(*seen, maps_of=self.map_methods()[maps])
             values.append(localisation.localisation_values(found, items))
-        return localisation.localisation_table(values, items, self.config.evaluation.bootstrap)
+        return localisation.localisation_table(values, items, self.config.evaluation.bootstrap, patients=patients)
 
     def keep(self, table: pd.DataFrame, name: str, decimals: int = 3) -> pd.DataFrame:
         """Write ``table`` to metrics/<name>.csv and .json, in full; return it rounded, to be shown."""

@@ -90,8 +90,8 @@ def lacks(task: str, run: Run) -> str:
     return f"The task {task} needs {names.get(missing[0], missing[0])}; {run.config.data.name} has none."
 
 
-def run_task(task: str, models: Models, run: Run) -> Tables:
-    """The tables of one task. ConfigError when the collection or a model has not what it needs."""
+def check_task(task: str, models: Models, run: Run) -> None:
+    """ConfigError when the collection or a model has not what a task needs; AdapterError for a model of other sizes."""
     from prdlib.evaluation.structure_report import check_sizes
 
     missing = lacks(task, run)
@@ -100,7 +100,18 @@ def run_task(task: str, models: Models, run: Run) -> Tables:
     other = [name for (name, _), model in models.items() if not isinstance(model, PRDAdapter)]
     if other and TASKS[task].ours:
         raise ConfigError(f"The task {task} is for checkpoints of this library, {other[0]} is none.")
+    if task == "nli":
+        check_nli(run)
+    if task == "generation":
+        from prdlib.evaluation.report_overlap import require_generation
+
+        require_generation()
     check_sizes(models, run.split("test").images.shape[-1], run.config.data.word_limit)
+
+
+def run_task(task: str, models: Models, run: Run) -> Tables:
+    """The tables of one task. Raises what :func:`check_task` does."""
+    check_task(task, models, run)
     return TASKS[task].tables(models, run)
 
 
@@ -233,6 +244,13 @@ def _generation_lines(tables: Tables) -> pd.DataFrame:
     return own.assign(control=best.reindex(pd.MultiIndex.from_frame(own[["model", "metric"]])).to_numpy())
 
 
+def check_nli(run: Run) -> None:
+    """ConfigError for MedNLI or RadNLI without their folder."""
+    settings = run.config.evaluation
+    if settings.nli != "phantom" and not settings.nli_directory:
+        raise ConfigError(f"evaluation.nli is {settings.nli}: set evaluation.nli_directory to its folder.")
+
+
 def nli(models: Models, run: Run) -> Tables:
     """nli: sentence pairs (column pairs says whose), zero-shot and, with a training split, fine-tuned, each with its controls;
     see prdlib.evaluation.nli."""
@@ -279,28 +297,42 @@ def _auroc_lines(tables: Tables) -> pd.DataFrame:
 
 
 def localisation(models: Models, run: Run) -> Tables:
-    """One table: every score of the maps of each method, of every control, and the gain over the best of them; maps being of the
-    local similarity, and of Grad-CAM on the global one.
+    """localisation: every score of the maps of each method, of every control, and the gain over the best of them; maps being of
+    the local similarity, and of Grad-CAM on the global one. lost: phrases that were not scored, by what they are.
 
-    ConfigError when no box belongs to words of its report.
+    Of MS-CXR each phrase is a text of its own, as its protocol has it; of a collection without reports the name of a finding is.
+    Elsewhere a phrase stands in its report.
     """
-    from prdlib.evaluation.grounding import phrases
+    from prdlib.evaluation.grounding import by_themselves, named, phrases
 
-    test = run.split("test")
-    found = phrases(test.findings, [report.offsets for report in test.tagged])
-    if not found:
+    test, inner = run.split("test"), _inner(models)
+    if run.info.get("reports", True):
+        items, texts = phrases(test.findings, [report.offsets for report in test.tagged]), test.marked
+    else:
+        items, texts = named(test.findings)
+    if not items:
         raise ConfigError(
             f"The task localisation needs boxes of what reports say; those of {run.config.data.name} belong to no words."
         )
-    inner = _inner(models)
+    rows, patients = [item.row for item in items], [test.patient_ids[item.row] for item in items]
+    images, groups = test.images, test.groups
+    if run.config.data.name == "ms_cxr" or not run.info.get("reports", True):
+        if run.info.get("reports", True):
+            items, texts = by_themselves(items, test.words)
+        else:
+            items = [item._replace(row=i) for i, item in enumerate(items)]
+        images, groups = images[rows], np.array(rows)  # another image is another study's
     tables = [
-        run.localisation([model for (n, _), model in inner.items() if n == name], test, found, maps=maps).assign(
-            method=name, maps=maps
-        )
+        run.localised([model for (n, _), model in inner.items() if n == name], images, texts, groups, items, patients, maps)
+        .assign(method=name, maps=maps)
         for name in dict.fromkeys(name for name, _ in models)
         for maps in run.map_methods()
-    ]
-    return {"localisation": pd.concat(tables, ignore_index=True)}
+    ]  # fmt: skip
+    boxes = sum(finding.get("box") is not None for findings in test.findings for finding in findings)
+    kept = sum(len(item.boxes) for item in items)
+    lost = pd.DataFrame([{"boxes": boxes, "scored": kept, "lost": boxes - kept,
+                          "why": "its words are none of the report's first words" if boxes > kept else ""}])  # fmt: skip
+    return {"localisation": pd.concat(tables, ignore_index=True), "lost": lost}
 
 
 def _localisation_lines(tables: Tables) -> pd.DataFrame:
@@ -380,7 +412,7 @@ TASKS: dict[str, Task] = {
     "generation": Task(generation, _generation_lines, ("reports", "train"), ours=False),
     "auroc": Task(auroc, _auroc_lines, ("reports", "labels", "train", "validation")),
     "nli": Task(nli, _nli_lines, ()),
-    "localisation": Task(localisation, _localisation_lines, ("reports", "boxes")),
+    "localisation": Task(localisation, _localisation_lines, ("boxes",)),
     "structure": Task(structure, _structure_lines, ("reports", "train"), ours=False),
     "matching": Task(matching, _matching_lines, ("reports", "twins", "train"), usual=False),
 }

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -76,6 +77,61 @@ def test_auroc_by_itself_is_that_of_zero_shot_and_classification(evaluation):
         theirs = part[(part["metric"] == "AUROC") & (part["label"] != "mean")].set_index("label")["value"]
         mine = tables["auroc"][name].set_index("label")["value"].drop("mean")
         pd.testing.assert_series_equal(mine, theirs, check_names=False)
+
+
+def seen_as(run, name, reports):
+    """The run's phantom as a collection of another name, with or without reports."""
+    config = replace(run.config, data=replace(run.config.data))
+    object.__setattr__(config.data, "name", name)
+    parts = {part: getattr(run, part) for part in ("split", "blind_image", "map_methods", "localised")}
+    return SimpleNamespace(config=config, info={**run.info, "reports": reports}, **parts)
+
+
+def test_phrases_of_ms_cxr_are_texts_of_their_own_and_boxes_without_reports_are_asked_for_by_name(run, model):
+    models, test = {("grounded", 0): PRDAdapter(model)}, run.split("test")
+    boxes = sum(f.get("box") is not None for findings in test.findings for f in findings)
+    tables = {
+        name: tasks.localisation(models, seen_as(run, name, name != "nih")) for name in ("phantom", "ms_cxr", "nih")
+    }
+    for found in tables.values():
+        lost = found["lost"].iloc[0]
+        assert (lost["boxes"], lost["scored"] + lost["lost"]) == (boxes, boxes)
+    inputs = {name: set(found["localisation"]["input"]) for name, found in tables.items()}
+    assert "name alone" in inputs["ms_cxr"]
+    assert inputs["nih"] == inputs["phantom"] - {"name alone"}  # the text is the name
+    assert tables["nih"]["lost"].iloc[0]["lost"] == 0
+    by_name = tables["nih"]["localisation"].query("input == 'image'").set_index(["metric", "maps"])["value"]
+    in_report, alone = (
+        tables[name]["localisation"].query("input == 'image'").set_index(["metric", "maps"])["value"]
+        for name in ("phantom", "ms_cxr")
+    )
+    assert not np.allclose(in_report, alone)
+    assert not np.allclose(alone, by_name)
+
+
+def test_a_task_that_cannot_be_is_refused_before_the_others_begin(run, model, monkeypatch):
+    begun = []
+    monkeypatch.setattr(tasks, "zero_shot", lambda *_: begun.append("zero_shot") or {})
+    asked = Run(load_profile("quick", {**SETTINGS, "evaluation.nli": "mednli"}), run.folder)
+    with pytest.raises(ConfigError, match=r"set evaluation\.nli_directory"):
+        evaluate_models({("grounded", 0): PRDAdapter(model)}, ("zero_shot", "nli"), asked)
+    with pytest.raises(ConfigError, match="for checkpoints of this library, halves is none"):
+        evaluate_models({("halves", 0): Halves()}, ("retrieval", "classification"), run)
+    assert begun == []
+
+
+def test_each_task_is_kept_when_it_ends_and_all_takes_what_is_named_beside_it(run, model, monkeypatch):
+    kept, table = [], pd.DataFrame({"value": [1.0]})
+    monkeypatch.setattr("prdlib.evaluate.run_task", lambda task, *_: {task: table})
+    monkeypatch.setattr("prdlib.evaluate.overview_lines", lambda *_: pd.DataFrame())
+    asked = task_names("all, matching,")
+    assert asked == ("all", "matching")
+    found = evaluate_models({("g", 0): PRDAdapter(model)}, asked, run, keep=lambda task, _: kept.append(task))
+    assert kept == list(found.tables)
+    assert kept[-1] == "matching"
+    assert set(found.left_out) == {"fine_tuning"}
+    with pytest.raises(ConfigError, match="No task is named"):
+        task_names(" ,")
 
 
 def test_everything_is_saved_in_full(evaluation, run, tmp_path):

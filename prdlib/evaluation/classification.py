@@ -43,16 +43,17 @@ def probe_scores(
 ) -> tuple[np.ndarray, float]:
     """(scores [n, L] of the test features [n, C], C of the logistic regression).
 
-    One C for all labels, by mean AUROC on validation; NaN for a label without both classes in train. No test label is read.
+    One C for all labels, by mean AUROC on validation, of equal ones by log loss (a probability is read too); NaN for a label without both classes in train. No test label is read.
     """
     scaler = StandardScaler().fit(train[0])
     features = {
         name: scaler.transform(part) for name, part in (("train", train[0]), ("val", validation[0]), ("test", test))
     }
-    best, best_value = None, -np.inf
+    best, best_value = None, (-np.inf, -np.inf)
     for strength in STRENGTHS:
         models = [_fit(features["train"], train[1][:, c], strength) for c in range(train[1].shape[1])]
-        value = mean_auroc(_scores(models, features["val"]), validation[1])
+        told = _scores(models, features["val"])
+        value = round(mean_auroc(told, validation[1]), 9), -_log_loss(told, validation[1])
         if best is None or value > best_value:
             best, best_value = (strength, models), value
     strength, models = best
@@ -67,6 +68,13 @@ def _fit(features: np.ndarray, labels: np.ndarray, strength: float) -> LogisticR
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # 300 steps rank as well as a thousand
         return model.fit(features[judged], labels[judged])
+
+
+def _log_loss(scores: np.ndarray, labels: np.ndarray) -> float:
+    """Mean over what is judged of labels [n, L], scores being logits [n, L]; infinite where nothing is."""
+    judged = np.isin(labels, (0, 1)) & np.isfinite(scores)
+    signed = np.where(labels == 1, scores, -scores)[judged]
+    return float(np.logaddexp(0, -signed).mean()) if judged.any() else np.inf
 
 
 def _scores(models: list[LogisticRegression | None], features: np.ndarray) -> np.ndarray:

@@ -24,8 +24,9 @@ def exclusive_classes(labels: np.ndarray) -> np.ndarray:
 def exclusive_metrics(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
     """EXCLUSIVE_METRICS of probabilities [n, K] of classes [n], for each row of weights [b, n]: [b] each.
 
-    Balanced accuracy is the mean recall of the classes that are there, macro AUROC that of each class against the rest: both over
-    the classes that a resample has. The class said is the likeliest, of equal ones the first.
+    Balanced accuracy is the mean recall of the classes that are there, macro AUROC that of each class against the rest: NaN in a
+    resample that has not all of them (a mean over those it has is another score). The class said is the likeliest, of equal ones
+    the first.
     """
     weights = np.asarray(weights, dtype=float)
     right = (probabilities.argmax(axis=1) == truth).astype(float)
@@ -37,17 +38,9 @@ def exclusive_metrics(truth: np.ndarray, probabilities: np.ndarray, weights: np.
         areas.append(auroc(is_k, probabilities[:, k], weights))
     return {
         "accuracy": weights @ right / weights.sum(axis=1),
-        "balanced accuracy": _mean(recalls),
-        "macro AUROC": _mean(areas),
+        "balanced accuracy": np.mean(recalls, axis=0),
+        "macro AUROC": np.mean(areas, axis=0),
     }
-
-
-def _mean(parts: Sequence[np.ndarray]) -> np.ndarray:
-    """Mean [b] of the arrays [b] where they are numbers, NaN where none is."""
-    stacked = np.stack(parts)
-    known = np.isfinite(stacked)
-    total, number = np.where(known, stacked, 0).sum(axis=0), known.sum(axis=0)
-    return np.divide(total, number, out=np.full(stacked.shape[1], np.nan), where=number > 0)
 
 
 def exclusive_scores(
@@ -90,6 +83,10 @@ def exclusive_scores(
         defined = draws[np.isfinite(draws)]
         low, high = np.clip(np.percentile(defined, [2.5, 97.5]), 0, 1) if len(defined) else (np.nan, np.nan)
         notes = [f"{there} of {number} classes are there"] * (there < number)
+        lost = int(np.isnan(draws).sum())
+        notes += [f"a class is missing in {lost} of {resamples} resamples, which are left out"] * (
+            0 < lost < len(draws)
+        )
         notes += ["one class only: not defined"] * (metric == "macro AUROC" and there < 2)
         rows.append({"metric": metric, "label": ALL, "value": scores[0].mean(), "ci_low": low, "ci_high": high,
                      "n": len(truth), "positives": pd.NA, "prevalence": np.nan, "note": "; ".join(notes),

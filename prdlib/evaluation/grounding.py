@@ -14,17 +14,25 @@ from torch.nn.functional import interpolate
 from prdlib.evaluation.statistics import mean_interval
 from prdlib.losses import local_attention
 from prdlib.models import PRDModel
+from prdlib.text import normalise
 
 POINTING_COLUMNS = ["metric", "input", "value", "ci_low", "ci_high", "n", "studies", "chance"]
 
 
 class Phrase(NamedTuple):
-    """A finding of a study: row of the image, positions of its words in the report, its box in fractions [x0, y0, x1, y1]."""
+    """A finding of a study: row of the image, positions of its words in the report, its box in fractions [x0, y0, x1, y1], and
+    what more boxes it has. What lies in one of them is right, what lies in all together is the region (MS-CXR)."""
 
     row: int
     name: str
     words: tuple[int, ...]
     box: tuple[float, float, float, float]
+    more: tuple[tuple[float, float, float, float], ...] = ()
+
+    @property
+    def boxes(self) -> tuple[tuple[float, float, float, float], ...]:
+        """All of its boxes."""
+        return (self.box, *self.more)
 
     @property
     def first_mention(self) -> tuple[int, ...]:
@@ -33,19 +41,49 @@ class Phrase(NamedTuple):
 
 
 def phrases(findings: Sequence[Sequence[dict]], offsets: Sequence[Sequence[tuple[int, int]]]) -> list[Phrase]:
-    """Findings that have a box and whose words lie inside the word limit.
+    """Findings that have a box and whose words lie inside the word limit; boxes of the same words are one phrase's.
 
     findings: per study, dicts with name, box (fractions or None) and spans (characters of the report).
     offsets: per study, the character offsets of the report's words.
     """
-    found = []
+    found: dict[tuple[int, str, tuple[int, ...]], Phrase] = {}
     for row, (items, places) in enumerate(zip(findings, offsets, strict=True)):
         for item in items:
             spans = item.get("spans") or []
             words = tuple(i for i, (a, b) in enumerate(places) if any(a < end and b > start for start, end in spans))
             if item.get("box") is not None and words:
-                found.append(Phrase(row, item["name"], words, tuple(item["box"])))
-    return found
+                _join(found, Phrase(row, item["name"], words, tuple(item["box"])))
+    return list(found.values())
+
+
+def _join(found: dict[tuple[int, str, tuple[int, ...]], Phrase], new: Phrase) -> None:
+    key = (new.row, new.name, new.words)
+    found[key] = found[key]._replace(more=(*found[key].more, new.box)) if key in found else new
+
+
+def by_themselves(
+    items: Sequence[Phrase], reports: Sequence[Sequence[str]]
+) -> tuple[list[Phrase], list[tuple[str, ...]]]:
+    """Each phrase as a report of its own, as MS-CXR asks for it: the phrases, of rows 0 to P - 1, and their words.
+
+    reports: of the rows of ``items``, as words without marks.
+    """
+    texts = [tuple(reports[item.row][i] for i in item.words) for item in items]
+    return [item._replace(row=i, words=tuple(range(len(item.words)))) for i, item in enumerate(items)], texts
+
+
+def named(findings: Sequence[Sequence[dict]]) -> tuple[list[Phrase], list[tuple[str, ...]]]:
+    """Of a collection with boxes and no reports: the name of each finding as a phrase, and these names as words.
+
+    The row of a phrase is the study's: see :func:`by_themselves` for what then follows.
+    """
+    found: dict[tuple[int, str, tuple[int, ...]], Phrase] = {}
+    for row, items in enumerate(findings):
+        for item in items:
+            words = tuple(normalise(item["name"]).split())
+            if item.get("box") is not None and words:
+                _join(found, Phrase(row, item["name"], tuple(range(len(words))), tuple(item["box"])))
+    return list(found.values()), [tuple(normalise(phrase.name).split()) for phrase in found.values()]
 
 
 @torch.inference_mode()
@@ -90,7 +128,7 @@ def phrase_maps(attention: Tensor, side: int, items: Sequence[Phrase], size: int
 
 
 def pointing(maps: np.ndarray, items: Sequence[Phrase]) -> np.ndarray:
-    """[P] bool: the maximum of map p lies in the box of phrase p. A constant map points nowhere and is wrong.
+    """[P] bool: the maximum of map p lies in a box of phrase p. A constant map points nowhere and is wrong.
 
     maps: [P, S, S]. A pixel counts by its centre.
     """
@@ -99,14 +137,23 @@ def pointing(maps: np.ndarray, items: Sequence[Phrase]) -> np.ndarray:
     for image, item in zip(maps, items, strict=True):
         y, x = np.unravel_index(int(image.argmax()), image.shape)
         centre_x, centre_y = (x + 0.5) / size, (y + 0.5) / size
-        x0, y0, x1, y1 = item.box
-        hits.append(image.max() > image.min() and x0 <= centre_x <= x1 and y0 <= centre_y <= y1)
+        inside = any(x0 <= centre_x <= x1 and y0 <= centre_y <= y1 for x0, y0, x1, y1 in item.boxes)
+        hits.append(image.max() > image.min() and inside)
     return np.array(hits)
 
 
 def box_area(items: Sequence[Phrase]) -> np.ndarray:
-    """[P] share of the image that each box covers: the chance of a random point."""
-    return np.array([(b[2] - b[0]) * (b[3] - b[1]) for b in (p.box for p in items)])
+    """[P] share of the image that the boxes of each phrase cover: the chance of a random point."""
+    return np.array([_area(p.boxes) for p in items])
+
+
+def _area(boxes: Sequence[tuple[float, float, float, float]]) -> float:
+    """Of their union: the cells between all edges that lie in one of them."""
+    xs, ys = (np.unique([value for box in boxes for value in (box[i], box[i + 2])]) for i in (0, 1))
+    covered = np.zeros((len(ys) - 1, len(xs) - 1), dtype=bool)
+    for x0, y0, x1, y1 in boxes:
+        covered |= ((ys[:-1] >= y0) & (ys[1:] <= y1))[:, None] & ((xs[:-1] >= x0) & (xs[1:] <= x1))
+    return float((np.outer(np.diff(ys), np.diff(xs)) * covered).sum())
 
 
 def pointing_controls(

@@ -47,11 +47,12 @@ Models = Mapping[tuple[str, int], PRDModel]
 
 @dataclass
 class _Predictions:
-    """Of one model, mode and share, a list over seeds: probabilities [n, L] and [L] each."""
+    """Of one model, mode and share, a list over seeds: probabilities [n, L]; threshold, prevalence and learnt of each label."""
 
     probabilities: list[np.ndarray] = field(default_factory=list)
     thresholds: list[np.ndarray] = field(default_factory=list)
     prevalences: list[np.ndarray] = field(default_factory=list)
+    learnt: list[np.ndarray] = field(default_factory=list)
 
 
 def label_efficiency(
@@ -75,7 +76,8 @@ def label_efficiency(
     classes, settings: of fine-tuning, see :mod:`prdlib.evaluation.fine_tuning` ('multi-label' or 'multi-task'; a part without an
     uncertain label has two classes). least_steps: see LEAST_STEPS.
     Rows of the model UNTRAINED, for each image encoder (a twin for each training's seed, all of it learning at the head's rate),
-    and of CONSTANT; their control is NaN. A label that a part cannot teach is NaN there, and its note says so.
+    and of CONSTANT; their control is NaN. A label of one class in a draw counts as the constant there, one that no draw can
+    teach is NaN; its note says so.
     Raises DataError for splits that share a patient or differ in labels, and what fine-tuning and drawing of parts raise;
     ValueError for no model, a name that is taken and an unknown mode.
     """
@@ -106,13 +108,32 @@ def label_efficiency(
             part.probabilities.append(np.tile(known, (len(test.labels), 1)))
             part.thresholds.append(np.full(len(known), 0.5))
             part.prevalences.append(known)
+            part.learnt.append(np.ones(len(known), dtype=bool))
+    for part in found.values():
+        never = ~np.any(part.learnt, axis=0)  # in no draw: there is nothing to score
+        part.probabilities = [np.where(never, np.nan, probabilities) for probabilities in part.probabilities]
     truth = np.where(np.isin(test.labels, (0, 1)), test.labels, np.nan)
     tables = [
         multi_label_scores(truth, np.stack(p.probabilities), test.label_names, test.patient_ids, np.stack(p.thresholds),
                            np.stack(p.prevalences), resamples).assign(model=name, mode=mode, share=share, seeds=len(p.thresholds))
         for (name, mode, share), p in found.items()
     ]  # fmt: skip
+    for table, part in zip(tables, found.values(), strict=True):
+        _note_what_was_not_learnt(table, np.stack(part.learnt), test.label_names)
     return _with_control(pd.concat(tables, ignore_index=True), twin_of)
+
+
+def _note_what_was_not_learnt(table: pd.DataFrame, learnt: np.ndarray, names: Sequence[str]) -> None:
+    """Add to the notes of a label, and of the mean, how often a part could not teach it. learnt: [seeds, L] bool."""
+    counts = {name: (int(column.sum()), len(column)) for name, column in zip(names, learnt.T, strict=True)}
+    some = learnt[:, learnt.any(axis=0)]
+    counts["mean"] = (int(some.sum()), some.size)
+    for row in table.index:
+        number, of = counts[table.loc[row, "label"]]
+        if 0 < number < of:
+            what = "labels of draws" if table.loc[row, "label"] == "mean" else "draws"
+            note = f"learnt in {number} of {of} {what}, the constant in the others"
+            table.loc[row, "note"] = "; ".join(filter(None, [table.loc[row, "note"], note]))
 
 
 Predicted = tuple[tuple[float, int], np.ndarray, np.ndarray, np.ndarray]  # (share, draw), rows, of validation, of test
@@ -154,16 +175,20 @@ def _tuned(
 
 
 def _add(part: _Predictions, known: np.ndarray, validated: np.ndarray, tested: np.ndarray, labels: np.ndarray) -> None:
-    """One more seed. What was not learnt is NaN; a threshold is NaN where validation has one class."""
+    """One more seed. A label of one class in the part cannot be learnt: the constant at its prevalence is what is known of it
+    then, and counts, since draws that could be learnt alone would flatter small parts. A threshold is NaN where validation has
+    one class."""
     learnt = has_both_classes(known)
-    cuts = np.full(labels.shape[1], np.nan)
+    constant = np.nan_to_num(prevalences(known))
+    cuts = np.where(learnt, np.nan, 0.5)
     for column in np.flatnonzero(learnt):
         judged = np.isin(labels[:, column], (0, 1))
         if judged.any():
             cuts[column] = choose_threshold(labels[judged, column] == 1, validated[judged, column])
-    part.probabilities.append(np.where(learnt, tested, np.nan))
+    part.probabilities.append(np.where(learnt, tested, constant))
     part.thresholds.append(cuts)
     part.prevalences.append(prevalences(known))
+    part.learnt.append(learnt)
 
 
 # -- what stands beside --------------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ from prdlib.evaluation.embeddings import embed_images, embed_reports
 from prdlib.evaluation.retrieval import (
     DIRECTIONS,
     RETRIEVAL_COLUMNS,
+    asking,
     median_rank_table,
     merged_similarity,
     recall_table,
@@ -67,13 +68,14 @@ def label_precision_table(
     ks: Sequence[int] = (1, 5, 10),
     resamples: int = 1000,
     seed: int = 0,
+    patients: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Precision at k of every label, and their mean, in both directions.
 
     embeds: (image_embeds, report_embeds), [N, D] each, of each training seed of a method, a second level of the interval (95 %,
-    else over queries); groups: [N]; labels: [N, L], 1 or 0, other values not judged: no query, and no candidate of that label;
-    names: of the L labels. chance: the label's share among a query's candidates, what a random order has. blind: the value with
-    the mean of all queries' embeddings in the place of each, mean over seeds.
+    else over ``patients``, [N], None: each study has its own); groups: [N]; labels: [N, L], 1 or 0, other values not judged:
+    no query, and no candidate of that label; names: of the L labels. chance: the label's share among a query's candidates, what
+    a random order has. blind: the value with the mean of all queries' embeddings in the place of each, mean over seeds.
     Columns: RETRIEVAL_COLUMNS; n: positive queries (of 'mean': queries positive for one of its labels); pool: the fewest
     candidates of a query. A label that cannot be scored has value NaN and says why in ``note``; of one query there is no
     interval. Raises ValueError when labels and names do not fit, and for k below 1.
@@ -87,15 +89,18 @@ def label_precision_table(
     found = [merged_similarity(images, reports, groups) for images, reports in embeds]
     _, first, member = found[0]
     sides = [(labels, member), (merged_labels(labels, member), np.arange(len(first)))]
+    rows_of = (np.arange(len(groups)), first)
     rows = []
-    for direction, (asking, asking_group), (held, held_group) in zip(DIRECTIONS, sides, sides[::-1], strict=True):
+    for direction, row_of, (wanted, own_group), (held, held_group) in zip(
+        DIRECTIONS, rows_of, sides, sides[::-1], strict=True
+    ):
         scores = [(s if direction == DIRECTIONS[0] else s.T).numpy() for s, _, _ in found]
-        other = asking_group[:, None] != held_group
-        weights = bootstrap_weights(np.arange(len(asking)), resamples, seed)
+        other = own_group[:, None] != held_group
+        weights = bootstrap_weights(asking(row_of, patients), resamples, seed)
         for k in ks:
-            part, samples, any_query = [], [], np.zeros(len(asking), dtype=bool)
+            part, samples, any_query = [], [], np.zeros(len(wanted), dtype=bool)
             for column, name in enumerate(names):
-                query, positive = asking[:, column] == 1, held[:, column] == 1
+                query, positive = wanted[:, column] == 1, held[:, column] == 1
                 candidate = other[query] & np.isin(held[:, column], (0, 1))
                 row = _facts(candidate, positive, k)
                 if not row["note"]:
@@ -163,11 +168,12 @@ def retrieval_tables(
     parts = []
     for name, found in embeds.items():
         tables = [
-            recall_table(found, data.groups, ks, resamples, seed),
-            median_rank_table(found, data.groups, resamples, seed),
+            recall_table(found, data.groups, ks, resamples, seed, data.patient_ids),
+            median_rank_table(found, data.groups, resamples, seed, data.patient_ids),
         ]
         if data.label_names:
-            tables.append(label_precision_table(found, data.groups, data.labels, data.label_names, ks, resamples, seed))
+            labelled = (data.groups, data.labels, data.label_names)
+            tables.append(label_precision_table(found, *labelled, ks, resamples, seed, data.patient_ids))
         parts += [table.assign(model=name) for table in tables]
     joined = pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=["model", *RETRIEVAL_COLUMNS])
     return joined[["model", *RETRIEVAL_COLUMNS]]

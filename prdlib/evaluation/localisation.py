@@ -35,12 +35,13 @@ COLUMNS = ["metric", "input", "value", "ci_low", "ci_high", "n", "studies", "see
 
 
 def inside_box(items: Sequence[Phrase], size: int) -> np.ndarray:
-    """[P, size, size] bool: pixels whose centre lies in the box of each phrase."""
+    """[P, size, size] bool: pixels whose centre lies in a box of each phrase."""
     centre = (np.arange(size) + 0.5) / size
-    boxes = np.array([item.box for item in items]).reshape(-1, 4)
-    x = (boxes[:, :1] <= centre) & (centre <= boxes[:, 2:3])
-    y = (boxes[:, 1:2] <= centre) & (centre <= boxes[:, 3:4])
-    return y[:, :, None] & x[:, None, :]
+    inside = np.zeros((len(items), size, size), dtype=bool)
+    for place, item in zip(inside, items, strict=True):
+        for x0, y0, x1, y1 in item.boxes:
+            place |= ((y0 <= centre) & (centre <= y1))[:, None] & (x0 <= centre) & (centre <= x1)
+    return inside
 
 
 def contrast_to_noise(maps: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -139,7 +140,7 @@ def localisation_maps(
     size = images.shape[-1]
     names = [tuple(normalise(item.name).split()) for item in items]
     alone = [
-        Phrase(i, item.name, tuple(range(len(name))), item.box)
+        item._replace(row=i, words=tuple(range(len(name))))
         for i, (item, name) in enumerate(zip(items, names, strict=True))
     ]
     own = images[[item.row for item in items]]
@@ -151,6 +152,8 @@ def localisation_maps(
         "name alone": (model, own, names, alone),
         "untrained": (untrained, images, reports, items),
     }
+    if all(plain(reports[item.row]) == name for item, name in zip(items, names, strict=True)):
+        del shown["name alone"]  # the text is the name: no control of it
     return {name: maps_of(*asked, size) for name, asked in shown.items()}
 
 
@@ -163,10 +166,15 @@ def localisation_values(maps: Mapping[str, np.ndarray], items: Sequence[Phrase])
 
 
 def localisation_table(
-    trainings: Sequence[pd.DataFrame], items: Sequence[Phrase], resamples: int = 1000, seed: int = 0
+    trainings: Sequence[pd.DataFrame],
+    items: Sequence[Phrase],
+    resamples: int = 1000,
+    seed: int = 0,
+    patients: Sequence[str] | None = None,
 ) -> pd.DataFrame:
-    """Every score of every map, and its gain over the best control, with 95 % intervals over studies and training seeds.
+    """Every score of every map, and its gain over the best control, with 95 % intervals over patients and training seeds.
 
+    patients: of each phrase; None: each row of a phrase is a patient.
     trainings: :func:`localisation_values` of each training seed of a method. The best control is chosen anew in each resample.
     Columns: metric, input (image, the controls, 'gain over best control'), value, ci_low, ci_high, n (phrases), studies, seeds,
     chance (of pointing: the mean area of the boxes; of CNR: 0; of mean IoU: a constant map above every threshold, that area).
@@ -174,7 +182,7 @@ def localisation_table(
     if not items:
         return pd.DataFrame(columns=COLUMNS)
     studies = np.array([item.row for item in items])
-    weights = bootstrap_weights(studies, resamples, seed)
+    weights = bootstrap_weights(studies if patients is None else np.asarray(patients), resamples, seed)
     area = float(box_area(items).mean())
     rows = []
     for metric in SCORES:

@@ -98,7 +98,7 @@ def report_retrieval_table(
 ) -> pd.DataFrame:
     """BLEU-4, ROUGE-L and label F1 of the nearest training report, its controls, its gain over the best of them, and the ceiling.
 
-    models: (name, training seed) -> model; the value is the mean over a name's seeds, intervals (95 %) are over test studies and
+    models: (name, training seed) -> model; the value is the mean over a name's seeds, intervals (95 %) are over test patients and
     seeds, the best control is chosen anew in each resample. blind_image: uint8 [S, S], the mean of the training images. Test
     studies whose report also stands in training (Studies.shared_reports) can be answered word for word: leave them out of
     ``test`` where that is not wanted.
@@ -109,7 +109,7 @@ def report_retrieval_table(
     """
     require_generation()
     fixed = {name: choice_statistics(rows, train, test) for name, rows in text_choices(train, test, seed).items()}
-    weights = bootstrap_weights(np.arange(len(test.study_ids)), resamples, seed).astype(float)
+    weights = bootstrap_weights(np.asarray(test.patient_ids), resamples, seed).astype(float)
     known = {name: _scored(statistics, weights) for name, statistics in fixed.items()}
     found: dict[str, list[dict[str, tuple[pd.DataFrame, pd.DataFrame]]]] = {}
     for (name, _), model in models.items():

@@ -119,22 +119,32 @@ def expected_median_rank(pool: int, right: np.ndarray) -> float:
     return float((~near & (mean < number / 2)).sum() + fewer.sum())
 
 
+def asking(query: np.ndarray, patients: Sequence[str] | None) -> np.ndarray:
+    """What resamples draw together: the patient of each query, a row of the studies; without patients each query."""
+    return np.arange(len(query)) if patients is None else np.asarray(patients)[query]
+
+
 def median_rank_table(
-    embeds: Sequence[tuple[Tensor, Tensor]], groups: np.ndarray, resamples: int = 1000, seed: int = 0
+    embeds: Sequence[tuple[Tensor, Tensor]],
+    groups: np.ndarray,
+    resamples: int = 1000,
+    seed: int = 0,
+    patients: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """Median rank of the best right answer in both directions, from 1 (best) to the pool; ties rank last.
 
     embeds: (image_embeds, report_embeds), [N, D] each, of each training seed of a method; the value is the mean of their
-    medians, the interval (95 %) is over queries and seeds. chance: :func:`expected_median_rank`.
+    medians, the interval (95 %) is over patients ([N], None: each study has its own) and seeds. chance:
+    :func:`expected_median_rank`.
     Columns: RETRIEVAL_COLUMNS (n: queries; pool: candidates; label and note are empty, and so is blind: an order that is the same
     for every query has each right answer at another place, which is no better than chance).
     """
     found = [retrieval_ranks(images, reports, groups) for images, reports in embeds]
     rows = []
     for direction in DIRECTIONS:
-        _, right, _, pool = found[0][direction]
+        _, right, query, pool = found[0][direction]
         ranks = np.stack([ranks[direction][0] for ranks in found])  # [S, queries]
-        weights = bootstrap_weights(np.arange(ranks.shape[1]), resamples, seed)
+        weights = bootstrap_weights(asking(query, patients), resamples, seed)
         drawn = redraw_seeds(np.stack([weighted_median(row, weights) for row in ranks], axis=1), seed).clip(1, pool)
         low, high = np.percentile(drawn, [2.5, 97.5])
         rows.append({"metric": "median rank", "label": "", "direction": direction,
@@ -150,18 +160,20 @@ def recall_table(
     ks: Sequence[int] = (1, 5, 10),
     resamples: int = 1000,
     seed: int = 0,
+    patients: Sequence[str] | None = None,
 ) -> pd.DataFrame:
     """R@k in both directions: the share of queries whose best right answer is among the first k; ties rank last.
 
-    embeds: see :func:`median_rank_table`; the interval (95 %) is over queries and seeds. chance: of a random order. Columns:
-    RETRIEVAL_COLUMNS.
+    embeds, patients: see :func:`median_rank_table`; the interval (95 %) is over patients and seeds. chance: of a random order.
+    Columns: RETRIEVAL_COLUMNS.
     """
     found = [retrieval_ranks(images, reports, groups) for images, reports in embeds]
     rows = []
     for direction in DIRECTIONS:
-        _, right, _, pool = found[0][direction]
+        _, right, query, pool = found[0][direction]
         ranks = np.stack([ranks[direction][0] for ranks in found])  # [S, queries]
-        weights = bootstrap_weights(np.arange(ranks.shape[1]), resamples, seed) / ranks.shape[1]
+        weights = bootstrap_weights(asking(query, patients), resamples, seed)
+        weights = weights / weights.sum(axis=1, keepdims=True)
         for k in ks:
             hits = (ranks <= k).astype(float)
             low, high = np.percentile(redraw_seeds(weights @ hits.T, seed).clip(0, 1), [2.5, 97.5])

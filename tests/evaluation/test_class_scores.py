@@ -279,6 +279,15 @@ def test_exclusive_table_has_chance_majority_and_notes():
     assert row["ci_low"] < 0.5 < row["ci_high"]
 
 
+def test_a_constant_has_no_interval_in_balanced_accuracy_where_classes_are_rare():
+    truth, constant = np.array([0] * 10 + [1, 2]), np.tile([0.8, 0.1, 0.1], (1, 12, 1))
+    table = exclusive_scores(truth, constant, list("abc"), np.arange(12), 0, 400).set_index("metric")
+    row = table.loc["balanced accuracy"]
+    assert (row["value"], row["ci_low"], row["ci_high"]) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
+    assert "a class is missing in" in row["note"]
+    assert table.loc["accuracy", "note"] == ""
+
+
 def test_a_study_with_two_classes_or_an_uncertain_one_is_not_judged():
     labels = np.array([[1, 0, 0], [0, 0, 1], [1, 1, 0], [0, 0, 0], [1, -1, 0], [1, np.nan, 0]])
     assert exclusive_classes(labels).tolist() == [0, 2, NOT_JUDGED, NOT_JUDGED, NOT_JUDGED, NOT_JUDGED]

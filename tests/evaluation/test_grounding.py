@@ -5,6 +5,7 @@ import pandas as pd
 
 from prdlib.evaluation import grounding
 from prdlib.evaluation.grounding import Phrase
+from prdlib.evaluation.localisation import inside_box, mean_iou
 from prdlib.models import build_model
 
 ITEMS = [Phrase(0, "a", (0,), (0.5, 0.0, 1.0, 0.5)), Phrase(1, "b", (1,), (0.0, 0.5, 0.5, 1.0))]
@@ -67,3 +68,36 @@ def test_controls_come_with_every_score(tiny_config, tiny_data):
 def test_the_first_mention_ends_where_the_words_do():
     assert grounding.Phrase(0, "Edema", (3, 4, 5, 9, 10), (0.0, 0.0, 1.0, 1.0)).first_mention == (3, 4, 5)
     assert grounding.Phrase(0, "Edema", (7,), (0.0, 0.0, 1.0, 1.0)).first_mention == (7,)
+
+
+def test_boxes_of_one_phrase_are_one_region():
+    findings = [[{"name": "Edema", "box": [0.0, 0.0, 0.25, 0.5], "spans": [[0, 5]]},
+                 {"name": "Edema", "box": [0.75, 0.0, 1.0, 0.5], "spans": [[0, 5]]},
+                 {"name": "Effusion", "box": [0.0, 0.0, 1.0, 1.0], "spans": [[6, 9]]}]]  # fmt: skip
+    both, other = grounding.phrases(findings, [[(0, 5), (6, 9)]])
+    assert both.boxes == ((0.0, 0.0, 0.25, 0.5), (0.75, 0.0, 1.0, 0.5))
+    assert other.more == ()
+    assert grounding.box_area([both, other]).tolist() == [0.25, 1.0]
+    assert grounding.pointing(np.stack([spot(1, 1), spot(1, 6), spot(1, 4)]), [both] * 3).tolist() == [
+        True,
+        True,
+        False,
+    ]
+    overlapping = both._replace(more=((0.125, 0.0, 0.375, 0.5),))
+    assert grounding.box_area([overlapping]).tolist() == [0.1875]
+    region = inside_box([both], 8)[0].astype(float)
+    assert mean_iou(region[None], inside_box([both], 8)).tolist() == [1.0]
+
+
+def test_a_phrase_alone_keeps_its_words_and_its_boxes():
+    item = grounding.Phrase(3, "Edema", (1, 2), (0.0, 0.0, 1.0, 0.5), ((0.0, 0.5, 1.0, 1.0),))
+    alone, texts = grounding.by_themselves([item], {3: ("no", "mild", "edema")})
+    assert texts == [("mild", "edema")]
+    assert alone == [item._replace(row=0, words=(0, 1))]
+
+
+def test_findings_without_reports_are_asked_for_by_name():
+    findings = [[], [{"name": "Pleural Effusion", "box": [0, 0, 1, 1]}, {"name": "Edema", "box": None}]]
+    items, texts = grounding.named(findings)
+    assert items == [grounding.Phrase(1, "Pleural Effusion", (0, 1), (0, 0, 1, 1))]
+    assert texts == [("pleural", "effusion")]

@@ -25,7 +25,7 @@ from prdlib.evaluation.label_efficiency import (
     single_label_table,
     subset_table,
 )
-from prdlib.evaluation.label_subsets import only_labels, refuse_shared_patients, subset_rows, take
+from prdlib.evaluation.label_subsets import only_labels, refuse_shared_patients, subset_rows, subsets, take
 from prdlib.models import random_twin
 
 QUICK = replace(IMAGE_FINE_TUNING, epochs=4, batch_size=16, learning_rate=1e-2, encoder_learning_rate_factor=0.3,
@@ -249,3 +249,31 @@ def test_what_cannot_be_asked_is_one_sentence(model, splits, options, sentence):
 def test_splits_with_other_labels_are_refused(model, splits):
     with pytest.raises(DataError, match=r"^The labels of train, validation and test are .*: choose the same for all"):
         label_efficiency({("tiny", 0): model}, {**splits, "test": only_labels(splits["test"], ["l1"])})
+
+
+def test_a_label_that_some_draws_cannot_teach_counts_as_the_constant_there(model, splits):
+    """Two of three draws hold no positive of a rare label: the mean is not that of the lucky draw alone."""
+    train = splits["train"]
+    labels = train.labels.copy()
+    parts = subsets(train.patient_ids, (0.3,), (0, 1, 2))
+    only = [
+        set(rows) - set().union(*(other for key, other in parts.items() if key != draw)) for draw, rows in parts.items()
+    ]
+    labels[:, 0] = 0
+    labels[sorted(only[0])[:2], 0] = 1
+    table = label_efficiency(
+        {("tiny", 0): model}, {**splits, "train": replace(train, labels=labels)}, (0.3,), modes=(PROBE,), resamples=20
+    )
+    own = table[(table["model"] == "tiny") & (table["metric"] == "AUROC")].set_index("label")
+    name = train.label_names[0]
+    assert own.loc[name, "note"].endswith("learnt in 1 of 3 draws, the constant in the others")
+    assert own.loc["mean", "note"].endswith("learnt in 4 of 6 labels of draws, the constant in the others")
+    alone = label_efficiency(
+        {("tiny", 0): model},
+        {**splits, "train": take(replace(train, labels=labels), parts[0.3, 0])},
+        (1.0,),
+        modes=(PROBE,),
+        resamples=20,
+    )
+    lucky = alone[(alone["model"] == "tiny") & (alone["metric"] == "AUROC") & (alone["label"] == name)]["value"].iloc[0]
+    assert own.loc[name, "value"] == pytest.approx((lucky + 0.5 + 0.5) / 3)

@@ -152,3 +152,23 @@ def test_recall_of_seeds_is_the_mean_of_their_outcomes_and_its_chance_theirs():
         assert row.ci_low <= row.value <= row.ci_high
     alone = recall_table(embeds[1:], np.arange(30), (1,), 200)
     assert alone[["value", "ci_low", "ci_high"]].eq(1).all().all()
+
+
+def test_studies_of_a_patient_are_resampled_together():
+    """Ten patients of ten studies that are all found or all missed: as sure as ten queries, not as a hundred."""
+    images = torch.eye(100)
+    right = np.repeat(np.arange(10) % 2 == 0, 10)
+    reports = torch.where(torch.from_numpy(right)[:, None], images, -images)
+    patients = np.repeat(np.arange(10), 10).astype(str)
+    alone, together = (
+        recall_table([(images, reports)], np.arange(100), (1,), 500, patients=p).iloc[0] for p in (None, patients)
+    )
+    ten = recall_table(
+        [(torch.eye(10), torch.eye(10) * torch.tensor(right[::10] * 2.0 - 1)[:, None])], np.arange(10), (1,), 500
+    )
+    assert alone["value"] == together["value"] == 0.5
+    wide, narrow = (row["ci_high"] - row["ci_low"] for row in (together, alone))
+    assert wide == pytest.approx(ten.iloc[0]["ci_high"] - ten.iloc[0]["ci_low"])
+    assert wide > 2 * narrow
+    median = [median_rank_table([(images, reports)], np.arange(100), 500, patients=p).iloc[0] for p in (None, patients)]
+    assert median[1]["ci_high"] - median[1]["ci_low"] >= median[0]["ci_high"] - median[0]["ci_low"]
