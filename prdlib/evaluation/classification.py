@@ -43,7 +43,8 @@ def probe_scores(
 ) -> tuple[np.ndarray, float]:
     """(scores [n, L] of the test features [n, C], C of the logistic regression).
 
-    One C for all labels, by mean AUROC on validation, of equal ones by log loss (a probability is read too); NaN for a label without both classes in train. No test label is read.
+    One C for all labels, by mean AUROC on validation, of equal ones by log loss (its probabilities are read too); NaN for a label
+    without both classes in train. No test label is read.
     """
     scaler = StandardScaler().fit(train[0])
     features = {
