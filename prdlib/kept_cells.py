@@ -78,10 +78,12 @@ def with_kept(outcomes: pd.DataFrame, cells: pd.DataFrame, folder: str, run: Run
 
 
 def with_kept_rows(table: pd.DataFrame, folder: str, name: str) -> pd.DataFrame:
-    """A table by method with the rows that <folder>/<name>.csv keeps of methods that it has not; as it is for ''."""
-    if not folder:
+    """A table by method with the rows that <folder>/<name>.csv keeps of methods that it has not; as it is for '', and where
+    there was nothing to keep (a collection without twins)."""
+    path = find_path(folder) / f"{name}.csv"
+    if not folder or not path.is_file():
         return table
-    kept = pd.read_csv(find_path(folder) / f"{name}.csv")
+    kept = pd.read_csv(path)
     return pd.concat([table, kept[~kept["method"].isin(table["method"])]], ignore_index=True)
 
 

@@ -69,6 +69,7 @@ def test_rows_of_a_kept_table_stand_in_for_methods_without_own(tmp_path):
     own = pd.DataFrame({"method": ["b", "c"], "value": [0.8, 0.9]})
     assert with_kept_rows(own, str(tmp_path), "03_twins").values.tolist() == [["b", 0.8], ["c", 0.9], ["a", 0.1]]
     assert with_kept_rows(own, "", "03_twins") is own
+    assert with_kept_rows(own, str(tmp_path), "03_none") is own
 
 
 def test_own_cells_say_what_made_them(tmp_path, tiny_config, tiny_data):

@@ -286,7 +286,11 @@ def settings_table() -> str:
 
 
 def between(marks: tuple[str, str]) -> str:
-    return (ROOT / "README.md").read_text().split(marks[0])[1].split(marks[1])[0].strip()
+    return page_of(marks).read_text().split(marks[0])[1].split(marks[1])[0].strip()
+
+
+def page_of(marks: tuple[str, str]) -> Path:
+    return ROOT / ("docs/ablations.md" if marks in (ABLATION, OPENI) else "README.md")
 
 
 def test_settings_table_is_the_dataclasses():
@@ -328,8 +332,9 @@ def test_reference_of_the_phantom_is_of_todays_settings():
 
 
 def test_links_inside_the_project_exist():
-    for link in re.findall(r"\]\((?!http)([^)#]+)\)", (ROOT / "README.md").read_text()):
-        assert (ROOT / link).exists(), link
+    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md")):
+        for link in re.findall(r"\]\((?!http)([^)#]+)\)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
 def test_make_targets_that_are_named_exist():
@@ -375,9 +380,9 @@ def test_profiles_that_own_data_name_exist():
 
 
 if __name__ == "__main__":
-    text = (ROOT / "README.md").read_text()
     tables = {MARKS: settings_table(), RESULTS: results_tables(), SPEED: speed_tables(), ABLATION: ablation_rows(),
               OPENI: openi_rows(), DOWNSTREAM: downstream_rows()}  # fmt: skip
-    for (start, end), table in tables.items():
-        text = text.replace(text[text.index(start) : text.index(end)], f"{start}\n{table}\n")
-    (ROOT / "README.md").write_text(text)
+    for marks, table in tables.items():
+        page, (start, end) = page_of(marks), marks
+        text = page.read_text()
+        page.write_text(text.replace(text[text.index(start) : text.index(end)], f"{start}\n{table}\n"))
