@@ -8,7 +8,8 @@ with CheXpert, so ours is another draw under a rule anyone can repeat:
    other nine labels are free (a script of MGCA's asks them to be absent as well, which leaves fewer studies)
 3. of each finding the ``each`` studies whose SHA-256 of '<seed>:<study_id>' comes first, whatever the order of rows
 
-These patients must not be in pre-training: :func:`patients` names them, and ``chexpert.load(exclude=...)`` leaves them out.
+These patients must not be in pre-training: :func:`patients` names them, and ``chexpert.load(exclude=...)`` leaves them out, of a
+list or of a file that ``patient_lists.write_patients(patients(studies), "excluded.txt")`` writes.
 """
 
 from __future__ import annotations

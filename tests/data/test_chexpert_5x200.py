@@ -9,6 +9,7 @@ from published import reasons
 
 from prdlib.data import DataError, load_studies, prepare
 from prdlib.data.chexpert_5x200 import FINDINGS, patients
+from prdlib.data.patient_lists import write_patients
 
 FIRST = 100  # patients of finding k are FIRST * (k + 1) + 0, 1, 2, 3
 
@@ -63,9 +64,11 @@ def test_the_draw_does_not_depend_on_the_order_of_rows_but_on_the_seed(tmp_path)
 def test_its_patients_can_be_left_out_of_pre_training(tmp_path):
     folder = write_chexpert(tmp_path, rows())
     held_out = patients(load_studies("chexpert_5x200", directory=folder, each=2))
-    studies = load_studies("chexpert", directory=folder, exclude=held_out)
-    assert not set(studies.table["patient_id"]) & set(held_out)
-    assert set(studies.dropped["reason"]) == {"patient excluded"}
+    for exclude in (held_out, str(write_patients(held_out, tmp_path / "excluded.txt"))):
+        studies = load_studies("chexpert", directory=folder, exclude=exclude)
+        assert not set(studies.table["patient_id"]) & set(held_out)
+        assert set(studies.dropped["reason"]) == {"patient excluded"}
+        assert studies.options["excluded"] == held_out
 
 
 def test_it_can_be_prepared_and_may_have_reports(tmp_path):
