@@ -33,8 +33,8 @@ def load(directory: str | Path, seed: int = 0, each: int = 200, reports: bool | 
     that counts the images that were not drawn.
     Raises DataError for what CheXpert's reader refuses, and when a finding has fewer studies than ``each``.
     """
-    if each < 1:
-        raise DataError(f"each is {each}: draw 1 study or more of each finding.")
+    if not isinstance(each, int) or each < 1:
+        raise DataError(f"each is {each!r}: draw a whole number of studies of each finding, 1 or more.")
     whole = chexpert.load(directory, "keep", "unmentioned", ("Frontal",), reports)
     known = whole.table[whole.table["split"] != "test"].sort_values("image").drop_duplicates("study_id")
     labels = known[[LABEL_PREFIX + name for name in FINDINGS]]

@@ -94,5 +94,8 @@ def test_too_few_studies_are_one_sentence(tmp_path):
     folder = write_chexpert(tmp_path, rows())
     with pytest.raises(DataError, match=r"Atelectasis is the only one of the five in 4 studies .*200 are asked for"):
         load_studies("chexpert_5x200", directory=folder)
-    with pytest.raises(DataError, match="each is 0: draw 1"):
-        load_studies("chexpert_5x200", directory=folder, each=0)
+    for each in (0, "10", 2.0, None):
+        with pytest.raises(
+            DataError, match=f"^each is {each!r}: draw a whole number of studies of each finding, 1 or more.$"
+        ):
+            load_studies("chexpert_5x200", directory=folder, each=each)
