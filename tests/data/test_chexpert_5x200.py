@@ -47,8 +47,12 @@ def test_one_frontal_image_and_one_finding_a_study_all_in_test(tmp_path):
     assert set(table["split"]) == {"test"}
     assert table["image"].str.endswith("view1_frontal.jpg").all()
     assert patients(studies) == sorted(f"patient{FIRST * (k + 1) + n:05d}" for k in range(5) for n in range(4))
-    assert reasons(studies) == {"view not asked for": 5, "not drawn for the 5x200": 1}
-    assert "21 frontal images" in set(studies.dropped["item"])
+    assert reasons(studies) == {"view not asked for": 5, "not drawn for the 5x200": 21}
+    rest = studies.dropped.loc[studies.dropped["reason"] == "not drawn for the 5x200", "item"]
+    assert "train/patient00001/study1/view1_frontal.jpg" in set(rest)
+    drawn = table["image"].str.removeprefix(f"{tmp_path}/")
+    every = {r["Path"].partition("/")[2] for r in rows() if r["Frontal/Lateral"] == "Frontal"}
+    assert {*rest, *drawn} == every
 
 
 def test_the_draw_does_not_depend_on_the_order_of_rows_but_on_the_seed(tmp_path):
