@@ -6,6 +6,7 @@ wrong type or out of range is a :class:`ConfigError` of one sentence that names 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
@@ -401,11 +402,16 @@ class RunConfig:
 
     @cached_property
     def content(self) -> str:
-        """Hash of what the collection's folder, or own table, holds; empty for the phantom, and while no folder is given."""
+        """Hash of what the collection's folder, or own table, holds, and of the list that data.options.exclude names; empty for
+        the phantom, and while no folder is given."""
         folder = Path(self.data.directory).expanduser()
         if self.data.name == "phantom" or not self.data.directory:
             return ""
-        return hash_collection(folder) if folder.is_dir() else hash_files([folder]) if folder.is_file() else ""
+        content = hash_collection(folder) if folder.is_dir() else hash_files([folder]) if folder.is_file() else ""
+        excluded = self.data.options.get("exclude")
+        if isinstance(excluded, str) and os.path.isfile(path := find_path(excluded)):
+            return hash_json([content, hash_files([path])])
+        return content
 
     def with_data(self, folder: str = "") -> RunConfig:
         """These settings with the folder of the collection, absolute: ``folder``, or else data.directory.

@@ -101,7 +101,7 @@ def find_path(path: str | Path) -> Path:
     started by hand works in notebooks/). What exists in neither is returned as if below the working directory."""
     path = Path(path).expanduser()
     places = [Path.cwd() / path, project_root() / path]
-    return Path(os.path.abspath(next((p for p in places if p.exists()), places[0])))
+    return Path(os.path.abspath(next((p for p in places if os.path.exists(p)), places[0])))
 
 
 def fast_precision() -> str:

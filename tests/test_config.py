@@ -212,6 +212,23 @@ def test_options_of_readers_that_do_not_fit_are_refused(settings, message):
         load_profile("cpu", settings)
 
 
+def test_a_list_of_patients_to_exclude_names_its_run(tmp_path):
+    (tmp_path / "collection").mkdir()
+    listed = tmp_path / "excluded.txt"
+    contents = []
+    for exclude, text in (
+        (str(listed), "patient00001\n"),
+        (str(listed), "patient00002\n"),
+        (["patient00001"], ""),
+        ("p1," * 200, ""),
+    ):
+        listed.write_text(text)
+        config = load_profile("cpu", {"data.name": "chexpert", "data.options.exclude": exclude})
+        contents.append(config.with_data(str(tmp_path / "collection")).content)
+    assert len(set(contents)) == 3  # what is no file is told by the reader
+    assert contents[2] == contents[3]
+
+
 def test_an_own_table_is_a_file_and_names_its_run(tmp_path):
     table = tmp_path / "mine.csv"
     table.write_text("study_id\n1\n")

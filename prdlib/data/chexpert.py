@@ -20,6 +20,7 @@ import pandas as pd
 
 from prdlib.config import VIEWS
 from prdlib.data.chexpert_labels import LABELS, check_rules, label_columns
+from prdlib.data.patient_lists import excluded_patients
 from prdlib.data.report_sections import joined
 from prdlib.data.studies import DataError, Studies, existing_folder, has_words, split_of
 from prdlib.data.tables import (
@@ -40,7 +41,8 @@ NAME = "CheXpert"
 TABLES = ("train.csv", "valid.csv")
 PLUS = "df_chexpert_plus_*.csv"
 SHARES = {"train": 95, "validation": 5}  # per cent of train.csv's patients
-ADDRESS = r"^(?:[^/]+/)?(?P<file>(?P<part>train|valid)/(?P<patient>patient\d+)/(?P<study>study\d+)/[^/]+)$"
+PATIENT = r"patient\d+"
+ADDRESS = rf"^(?:[^/]+/)?(?P<file>(?P<part>train|valid)/(?P<patient>{PATIENT})/(?P<study>study\d+)/[^/]+)$"
 
 
 def load(
@@ -49,26 +51,26 @@ def load(
     blanks: str = "unmentioned",
     views: tuple[str, ...] = VIEWS,
     reports: bool | None = None,
-    exclude: Iterable[str] = (),
+    exclude: str | Path | Iterable[str] = (),
 ) -> Studies:
     """Every image of CheXpert that is there; a study is 'patient00001/study1', its patient 'patient00001'.
 
     directory: the folder that holds train.csv. uncertain, blanks: see data.chexpert_labels. views: 'Frontal', 'Lateral' or both.
     reports: findings and impression of CheXpert Plus (images without them are left out); None: when its file is there.
-    exclude: patients to leave out, e.g. data.chexpert_5x200.patients. Split: valid.csv is test, the patients of train.csv are
-    train or validation by a hash (SHARES).
+    exclude: patients to leave out, or a file with one in a line, e.g. data.chexpert_5x200.patients. Split: valid.csv is test, the
+    patients of train.csv are train or validation by a hash (SHARES).
     Raises DataError for a missing or damaged file, a missing column, a path or value that is not of this layout, an image that is
-    listed twice, an unknown option, and when no image of the tables is there.
+    listed twice, an unknown option, an excluded id that is no 'patient<number>', and when no image of the tables is there.
     """
     check_rules(uncertain, blanks)
-    views = chosen_views(views)
+    views, excluded = chosen_views(views), excluded_patients(exclude, PATIENT, "patient00001")
     folder = existing_folder(directory, NAME)
     plus = one_file(folder, PLUS, NAME)
     if reports and plus is None:
         raise DataError(
             f"{NAME}: no {PLUS} in {str(folder)!r}: put the table of CheXpert Plus there, or reports=False."
         )
-    reports, excluded = plus is not None if reports is None else reports, set(exclude)
+    reports = plus is not None if reports is None else reports
     drops = Drops()
     table = pd.concat([_labels(folder / name, uncertain, blanks) for name in TABLES], ignore_index=True)
     table = drops.without(table, ~table["view"].isin(views), "file", "view not asked for", "train.csv, valid.csv")

@@ -8,18 +8,20 @@ with CheXpert, so ours is another draw under a rule anyone can repeat:
    other nine labels are free (a script of MGCA's asks them to be absent as well, which leaves fewer studies)
 3. of each finding the ``each`` studies whose SHA-256 of '<seed>:<study_id>' comes first, whatever the order of rows
 
-These patients must not be in pre-training: :func:`patients` names them, and ``chexpert.load(exclude=...)`` leaves them out.
+These patients must not be in pre-training: :func:`patients` names them, and ``chexpert.load(exclude=...)`` leaves them out, of a
+list or of a file that ``patient_lists.write_patients(patients(studies), "excluded.txt")`` writes.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from pathlib import Path
 
 import pandas as pd
 
 from prdlib.data import chexpert
-from prdlib.data.studies import LABEL_PREFIX, DataError, Studies, empty_drops
+from prdlib.data.studies import LABEL_PREFIX, DataError, Studies, empty_drops, existing_folder
 from prdlib.data.tables import Drops, finish
 
 FINDINGS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Effusion")
@@ -28,12 +30,12 @@ FINDINGS = ("Atelectasis", "Cardiomegaly", "Consolidation", "Edema", "Pleural Ef
 def load(directory: str | Path, seed: int = 0, each: int = 200, reports: bool | None = None) -> Studies:
     """``each`` studies of each of FINDINGS, one frontal image a study, all in the split 'test', with these five labels (1 or 0).
 
-    directory, reports: see data.chexpert.load; seed: of the draw. The drop table has what CheXpert's reader left out, and one row
-    that counts the images that were not drawn.
+    directory, reports: see data.chexpert.load; seed: of the draw. The drop table has what CheXpert's reader left out, and the
+    frontal images that were not drawn.
     Raises DataError for what CheXpert's reader refuses, and when a finding has fewer studies than ``each``.
     """
-    if each < 1:
-        raise DataError(f"each is {each}: draw 1 study or more of each finding.")
+    if not isinstance(each, int) or each < 1:
+        raise DataError(f"each is {each!r}: draw a whole number of studies of each finding, 1 or more.")
     whole = chexpert.load(directory, "keep", "unmentioned", ("Frontal",), reports)
     known = whole.table[whole.table["split"] != "test"].sort_values("image").drop_duplicates("study_id")
     labels = known[[LABEL_PREFIX + name for name in FINDINGS]]
@@ -53,7 +55,9 @@ def load(directory: str | Path, seed: int = 0, each: int = 200, reports: bool | 
     one = (table[[LABEL_PREFIX + name for name in FINDINGS]] == 1).astype("float64")
     table = pd.concat([table.drop(columns=[LABEL_PREFIX + name for name in whole.labels]), one], axis=1)
     drops = Drops()
-    drops.add([f"{len(whole.table) - len(table)} frontal images"], "not drawn for the 5x200", "train.csv, valid.csv")
+    rest = whole.table.loc[~whole.table["image"].isin(table["image"]), "image"]
+    below = f"{existing_folder(directory, chexpert.NAME)}{os.sep}"
+    drops.add(rest.str.removeprefix(below), "not drawn for the 5x200", "train.csv, valid.csv")
     kept = [part for part in (whole.dropped, drops.table()) if len(part)]
     return Studies(
         finish(table, "chexpert_5x200", whole.reports),

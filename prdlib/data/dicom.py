@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from prdlib.data.studies import DataError
-from prdlib.images import ImageError, _stretch
+from prdlib.images import ImageError, _stretch, read_grey
 
 
 def require_dicom() -> None:
@@ -52,3 +52,13 @@ def read_dicom(path: str | Path) -> np.ndarray:
     plain = shown.dtype == np.uint8 and np.array_equal(shown, stored)
     grey = shown if plain else _stretch(shown)
     return 255 - grey if kind == "MONOCHROME1" else np.array(grey)
+
+
+def is_dicom(path: str | Path) -> bool:
+    """Whether a file is one by its name."""
+    return str(path).lower().endswith(".dcm")
+
+
+def read_film(path: str | Path) -> np.ndarray:
+    """uint8 [H, W] of a DICOM file, by :func:`read_dicom`, or else of a PNG or JPEG, by read_grey."""
+    return read_dicom(path) if is_dicom(path) else read_grey(path)

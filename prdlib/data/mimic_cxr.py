@@ -22,6 +22,7 @@ import pandas as pd
 from prdlib.config import VIEWS
 from prdlib.data.chexpert_labels import LABELS, check_rules, label_columns
 from prdlib.data.mimic_reports import read_reports
+from prdlib.data.patient_lists import excluded_patients
 from prdlib.data.studies import DataError, Studies, existing_folder, has_words
 from prdlib.data.tables import (
     Drops,
@@ -57,7 +58,7 @@ def load(
     uncertain: str = "keep",
     blanks: str = "unmentioned",
     views: tuple[str, ...] = VIEWS,
-    exclude: Iterable[str] = (),
+    exclude: str | Path | Iterable[str] = (),
     cache: str | Path | None = None,
 ) -> Studies:
     """Every image of MIMIC-CXR-JPG that is there; a study is 's50414267', its patient 'p10000032', its split the official one.
@@ -65,14 +66,14 @@ def load(
     reports: False for images and labels alone; else images of studies without findings and impression are left out.
     report_directory: where mimic-cxr-reports.zip was extracted, None: see above. labels: of 'chexpert' or 'negbio' (NaN for a
     study that its table leaves out); uncertain, blanks: see data.chexpert_labels. views: 'Frontal', 'Lateral', 'Other' (oblique),
-    'Unknown' (blank in the metadata). exclude: patients to leave out, e.g. those of MS-CXR. cache: folder that keeps the sections
-    of the reports, so that they are read once; None: their own folder, '': none is kept.
+    'Unknown' (blank in the metadata). exclude: patients to leave out, or a file with one in a line, e.g. data.ms_cxr.patients.
+    cache: folder that keeps the sections of the reports, so that they are read once; None: their own folder, '': none is kept.
     Raises DataError for a missing or damaged table, a missing column, a value that is not of this layout, doubled rows, an
-    unknown option, and when no image or no report of the tables is there.
+    unknown option, an excluded id that is no 'p<number>', and when no image or no report of the tables is there.
     """
     check_rules(uncertain, blanks)
     chosen("labels", labels, ("chexpert", "negbio"))
-    views, excluded = chosen_views(views, KNOWN_VIEWS), set(exclude)
+    views, excluded = chosen_views(views, KNOWN_VIEWS), excluded_patients(exclude, "p" + ID, "p10000032")
     folder = existing_folder(directory, NAME)
     table = _images(folder).merge(_labels(folder, labels, uncertain, blanks), on="study_id", how="left")
     drops = Drops()

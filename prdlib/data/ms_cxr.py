@@ -9,7 +9,7 @@
 
 Layout: physionet.org/content/ms-cxr (Boecking et al., ECCV 2022, arXiv 2204.09817), and the script published with it that makes
 the CSV out of the JSON. A phrase with several boxes has an annotation for each. The patients are MIMIC-CXR's: leave them out of
-pre-training with ``mimic_cxr.load(exclude=...)``.
+pre-training with ``mimic_cxr.load(exclude=...)``, by a list or by a file (``patient_lists.write_patients``).
 """
 
 from __future__ import annotations

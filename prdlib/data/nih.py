@@ -119,7 +119,7 @@ def _splits(folder: Path, table: pd.DataFrame) -> pd.Series:
         other = next(name for name in LISTS if name not in there)
         raise DataError(f"{NAME}: {there[0]} is in {str(folder)!r}, {other} is not: put it there, or remove both.")
     listed = {name: _list(folder / name) for name in LISTS}
-    both = listed[LISTS[1]].isin(listed[LISTS[0]])
+    both = listed[LISTS[1]].isin(listed[LISTS[0]]) & (listed[LISTS[1]] != "")
     refuse_cells(LISTS[1], listed[LISTS[1]], both, f"it stands in {LISTS[0]} too: keep one", first=1)
     split = map_unique(table["patient_id"], lambda patient: split_of(patient, SHARES))
     split = split.where(table["file"].isin(listed[LISTS[0]]))
@@ -127,7 +127,7 @@ def _splits(folder: Path, table: pd.DataFrame) -> pd.Series:
 
 
 def _list(path: Path) -> pd.Series:
-    """The names of a list, by line."""
+    """The names of a list, by line; '' for a blank one."""
     try:
         names = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:

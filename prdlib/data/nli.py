@@ -23,6 +23,7 @@ from prdlib.text import normalise
 PAIR_COLUMNS = ("pair_id", "premise", "hypothesis", "label", "split", "group")
 RADNLI = {"validation": "radnli_dev_v1.jsonl", "test": "radnli_test_v1.jsonl"}
 MEDNLI = {"train": "mli_train_v1.jsonl", "validation": "mli_dev_v1.jsonl", "test": "mli_test_v1.jsonl"}
+FOLDER = "give its folder as downloaded (setting evaluation.{})"  # what to do when there is none
 PRECEDENCE = ("test", "validation", "train")  # a premise of two splits stays in the first of these
 
 
@@ -100,10 +101,11 @@ def load_radnli(directory: str | Path, mednli: str | Path | None = None) -> Sent
     no training can be scored.
     Raises DataError as :func:`load_mednli` does.
     """
-    folder = existing_folder(directory, "RadNLI")
+    folder = existing_folder(directory, "RadNLI", FOLDER.format("nli_directory"))
     parts = [_read(folder / file, split, "RadNLI", "pair_id") for split, file in RADNLI.items()]
     if mednli is not None:
-        parts.append(_read(existing_folder(mednli, "MedNLI") / MEDNLI["train"], "train", "MedNLI", "pairID"))
+        training = existing_folder(mednli, "MedNLI", FOLDER.format("nli_training"))
+        parts.append(_read(training / MEDNLI["train"], "train", "MedNLI", "pairID"))
     return _finish(parts, "RadNLI", {"training": "none" if mednli is None else "MedNLI"})
 
 
@@ -116,7 +118,7 @@ def load_mednli(directory: str | Path) -> SentencePairs:
     Raises DataError for a missing folder or file, for a line (named) that is no JSON object, lacks a key or holds something
     else than text or an unknown gold_label, and for a pair's id that stands twice in a file.
     """
-    folder = existing_folder(directory, "MedNLI")
+    folder = existing_folder(directory, "MedNLI", FOLDER.format("nli_directory"))
     return _finish([_read(folder / file, split, "MedNLI", "pairID") for split, file in MEDNLI.items()], "MedNLI", {})
 
 

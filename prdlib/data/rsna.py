@@ -15,10 +15,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
-from prdlib.data.dicom import read_dicom, require_dicom
+from prdlib.data.dicom import is_dicom, read_film, require_dicom
 from prdlib.data.studies import LABEL_PREFIX, DataError, Studies, existing_folder, split_of
 from prdlib.data.tables import (
     IMAGE_SUFFIXES,
@@ -31,7 +30,6 @@ from prdlib.data.tables import (
     refuse_cells,
     refuse_doubles,
 )
-from prdlib.images import read_grey
 
 NAME = "RSNA pneumonia"
 BOXES, CLASSES, IMAGES = "stage_2_train_labels.csv", "stage_2_detailed_class_info.csv", "stage_2_train_images"
@@ -74,7 +72,7 @@ def load(directory: str | Path) -> Studies:
             f"extract {IMAGES}.zip there."
         )
     table = drops.without(table, table["image"].isna(), "patientId", "no image file of this name", IMAGES)
-    if table["image"].str.lower().str.endswith(".dcm").any():
+    if table["image"].map(is_dicom).any():
         require_dicom()
     ids = "rsna-" + table["patientId"]
     found = pd.DataFrame(
@@ -82,13 +80,14 @@ def load(directory: str | Path) -> Studies:
          "findings": table["findings"], LABEL_PREFIX + "Pneumonia": table["target"],
          LABEL_PREFIX + "Normal": (table["kind"] == "Normal").astype("float64")}
     )  # fmt: skip
-    return Studies(finish(found, "rsna", reports=False), drops.table(), "rsna", {}, read_image, reports=False)
-
-
-def read_image(row) -> np.ndarray:
-    """uint8 [H, W] of a row of the table, from DICOM, PNG or JPEG."""
-    path = str(row["image"])
-    return read_dicom(path) if path.lower().endswith(".dcm") else read_grey(path)
+    return Studies(
+        finish(found, "rsna", reports=False),
+        drops.table(),
+        "rsna",
+        {},
+        lambda row: read_film(row["image"]),
+        reports=False,
+    )
 
 
 def _ids(name: str, table: pd.DataFrame) -> None:

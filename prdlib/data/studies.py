@@ -75,8 +75,11 @@ class Studies:
         self._refuse_cells()
         patients = self.table.groupby("patient_id")["split"].nunique()
         if (patients > 1).any():
+            torn = patients.idxmax()
+            found = set(self.table.loc[self.table["patient_id"] == torn, "split"])
+            names = ", ".join(name for name in SPLITS if name in found)
             raise DataError(
-                f"Patient {patients.idxmax()!r} of {self.name!r} stands in more than one split: split by patient."
+                f"Patient {torn!r} of {self.name!r} stands in more than one split ({names}): split by patient."
             )
         images = self.table["image"]
         if images.duplicated().any():
@@ -228,9 +231,11 @@ def _readers() -> dict[str, Callable[..., Studies]]:
     return {room.__name__.rpartition(".")[2]: room.load for room in rooms}
 
 
-def existing_folder(path: str | Path, what: str) -> Path:
-    """``path`` as a folder, or a DataError that says which folder is missing."""
+def existing_folder(
+    path: str | Path, what: str, cure: str = "give the folder that holds the collection as downloaded"
+) -> Path:
+    """``path`` as a folder, or a DataError that says which folder is missing and what to do."""
     folder = Path(path).expanduser()
     if not str(path) or not folder.is_dir():
-        raise DataError(f"{what} not found at {str(path)!r}: give the folder that holds the collection as downloaded.")
+        raise DataError(f"{what} not found at {str(path)!r}: {cure}.")
     return folder

@@ -203,7 +203,10 @@ def _refuse(
             f"The labels of training are {train.label_names}, of validation {validation.label_names}: choose the same."
         )
     if len(rows) < 2:
-        raise DataError(f"{len(rows)} training studies have a judged label: fine-tuning needs two or more.")
+        raise DataError(
+            f"{len(rows)} training studies have a judged label and fine-tuning needs two or more: label more, or read blank "
+            "labels as absent where they mean that (data.options.blanks=absent for CheXpert)."
+        )
     if not has_both_classes(truth).any():
         raise DataError(
             "No label has both classes in validation, where the epoch is chosen by AUROC: add studies to it."
@@ -215,7 +218,8 @@ def refuse_without_third_class(train: EvaluationData, classes: int) -> None:
     """DataError when ``classes`` is 3 and no label of ``train`` is uncertain."""
     if classes == 3 and not (train.labels == -1).any():
         raise DataError(
-            "No training label is uncertain (-1), so there is no third class: load with uncertain='keep', or classes=2."
+            "No training label is uncertain (-1), so there is no third class: load with uncertain='keep', or take two classes "
+            "(evaluation.fine_tuning_head=multi-task; classes=2)."
         )
 
 

@@ -69,6 +69,12 @@ def test_views_missing_images_and_excluded_patients_are_listed(tmp_path):
     assert "train/patient00002/study1/view1_frontal.jpg" in set(studies.dropped["item"])
 
 
+@pytest.mark.parametrize("wrong", ["patient00001", ["00001"], ["patient00001 "], ["patient00001/study1"]])
+def test_patients_to_exclude_that_would_exclude_nobody_are_refused(tmp_path, wrong):
+    with pytest.raises(DataError, match=r"Option exclude .*(a list as \['patient00001'\]|write ids as 'patient00001')"):
+        load_studies("chexpert", directory=write_chexpert(tmp_path), exclude=wrong)
+
+
 def test_reports_of_chexpert_plus_are_joined_by_path(tmp_path):
     write_plus(write_chexpert(tmp_path))
     studies = load_studies("chexpert", directory=tmp_path)

@@ -9,6 +9,7 @@ from published import reasons
 
 from prdlib.data import DataError, load_studies, prepare
 from prdlib.data.chexpert_5x200 import FINDINGS, patients
+from prdlib.data.patient_lists import write_patients
 
 FIRST = 100  # patients of finding k are FIRST * (k + 1) + 0, 1, 2, 3
 
@@ -46,8 +47,12 @@ def test_one_frontal_image_and_one_finding_a_study_all_in_test(tmp_path):
     assert set(table["split"]) == {"test"}
     assert table["image"].str.endswith("view1_frontal.jpg").all()
     assert patients(studies) == sorted(f"patient{FIRST * (k + 1) + n:05d}" for k in range(5) for n in range(4))
-    assert reasons(studies) == {"view not asked for": 5, "not drawn for the 5x200": 1}
-    assert "21 frontal images" in set(studies.dropped["item"])
+    assert reasons(studies) == {"view not asked for": 5, "not drawn for the 5x200": 21}
+    rest = studies.dropped.loc[studies.dropped["reason"] == "not drawn for the 5x200", "item"]
+    assert "train/patient00001/study1/view1_frontal.jpg" in set(rest)
+    drawn = table["image"].str.removeprefix(f"{tmp_path}/")
+    every = {r["Path"].partition("/")[2] for r in rows() if r["Frontal/Lateral"] == "Frontal"}
+    assert {*rest, *drawn} == every
 
 
 def test_the_draw_does_not_depend_on_the_order_of_rows_but_on_the_seed(tmp_path):
@@ -63,9 +68,11 @@ def test_the_draw_does_not_depend_on_the_order_of_rows_but_on_the_seed(tmp_path)
 def test_its_patients_can_be_left_out_of_pre_training(tmp_path):
     folder = write_chexpert(tmp_path, rows())
     held_out = patients(load_studies("chexpert_5x200", directory=folder, each=2))
-    studies = load_studies("chexpert", directory=folder, exclude=held_out)
-    assert not set(studies.table["patient_id"]) & set(held_out)
-    assert set(studies.dropped["reason"]) == {"patient excluded"}
+    for exclude in (held_out, str(write_patients(held_out, tmp_path / "excluded.txt"))):
+        studies = load_studies("chexpert", directory=folder, exclude=exclude)
+        assert not set(studies.table["patient_id"]) & set(held_out)
+        assert set(studies.dropped["reason"]) == {"patient excluded"}
+        assert studies.options["excluded"] == held_out
 
 
 def test_it_can_be_prepared_and_may_have_reports(tmp_path):
@@ -91,5 +98,8 @@ def test_too_few_studies_are_one_sentence(tmp_path):
     folder = write_chexpert(tmp_path, rows())
     with pytest.raises(DataError, match=r"Atelectasis is the only one of the five in 4 studies .*200 are asked for"):
         load_studies("chexpert_5x200", directory=folder)
-    with pytest.raises(DataError, match="each is 0: draw 1"):
-        load_studies("chexpert_5x200", directory=folder, each=0)
+    for each in (0, "10", 2.0, None):
+        with pytest.raises(
+            DataError, match=f"^each is {each!r}: draw a whole number of studies of each finding, 1 or more.$"
+        ):
+            load_studies("chexpert_5x200", directory=folder, each=each)

@@ -80,6 +80,12 @@ def test_what_is_missing_is_listed(tmp_path):
     assert (studies.table["report"] == "").all()
 
 
+@pytest.mark.parametrize("wrong", ["p12000012", ["12000012"], [12000012]])
+def test_patients_to_exclude_that_would_exclude_nobody_are_refused(tmp_path, wrong):
+    with pytest.raises(DataError, match=r"Option exclude .*(a list as \['p10000032'\]|write ids as 'p10000032')"):
+        load_studies("mimic_cxr", directory=write_mimic(tmp_path), reports=False, exclude=wrong)
+
+
 def test_an_image_without_a_split_is_listed(tmp_path):
     folder = write_mimic(tmp_path, ".csv")
     path = folder / "mimic-cxr-2.0.0-split.csv"

@@ -68,6 +68,19 @@ def test_official_lists_make_test_and_a_hash_of_the_patient_the_rest(tmp_path):
     assert table["split"].tolist() == [split_of(f"nih-{patient}") for patient in (1, 1, 2, 3)]
 
 
+def test_blank_lines_of_a_list_are_no_images(tmp_path):
+    folder = write(tmp_path)
+    splits = load_studies("nih", directory=folder).table["split"].tolist()
+    for name in ("train_val_list.txt", "test_list.txt"):
+        (folder / name).write_text("\n" + (folder / name).read_text().rstrip() + "\n \n\n")
+    assert load_studies("nih", directory=folder).table["split"].tolist() == splits
+    edit(folder / "test_list.txt", "00000003_000.png", "00000001_001.png")
+    with pytest.raises(
+        DataError, match=r"test_list.txt, line 2: image is '00000001_001.png': it stands in train_val_list.txt"
+    ):
+        load_studies("nih", directory=folder)
+
+
 def test_boxes_are_findings_in_fractions_of_the_1024_image(tmp_path):
     studies = load_studies("nih", directory=write(tmp_path))
     first, second, third, last = studies.table["findings"]

@@ -128,8 +128,10 @@ def test_a_bad_line_is_one_sentence_with_file_and_line(tmp_path, change, message
 
 
 def test_missing_folders_and_files_and_other_encodings_are_one_sentence(tmp_path):
-    with pytest.raises(DataError, match="MedNLI not found at"):
-        load_mednli(tmp_path / "nowhere")
+    for name, load in (("MedNLI", load_mednli), ("RadNLI", load_radnli)):
+        message = rf"^{name} not found at '': give its folder as downloaded \(setting evaluation.nli_directory\).$"
+        with pytest.raises(DataError, match=message):
+            load("")
     folder = write(tmp_path)
     (folder / "radnli_test_v1.jsonl").write_bytes('{"sentence1": "größer"}'.encode("latin-1"))
     with pytest.raises(DataError, match=r"radnli_test_v1\.jsonl is not UTF-8"):
@@ -137,7 +139,7 @@ def test_missing_folders_and_files_and_other_encodings_are_one_sentence(tmp_path
     (folder / "radnli_test_v1.jsonl").unlink()
     with pytest.raises(DataError, match=r"RadNLI: radnli_test_v1\.jsonl is missing in"):
         load_radnli(folder)
-    with pytest.raises(DataError, match="MedNLI not found at"):
+    with pytest.raises(DataError, match=r"MedNLI not found at .*\(setting evaluation.nli_training\)"):
         load_radnli(write(tmp_path), mednli=tmp_path / "nowhere")
 
 

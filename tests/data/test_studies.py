@@ -27,7 +27,11 @@ def test_shares_of_the_hash_rule():
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"patient_id": ["p", "p"]}, "more than one split"),
+        (
+            {"patient_id": ["p", "p"]},
+            r"^Patient 'p' of 't' stands in more than one split \(train, test\): split by patient.$",
+        ),
+        ({"patient_id": ["p", "p"], "split": ["test", "validation"]}, r"\(validation, test\)"),
         ({"image": ["1.png", "1.png"]}, "listed twice"),
         ({"study_id": ["a", "a"], "split": "test"}, "two reports or two patients"),
     ],

@@ -190,11 +190,13 @@ def refusals(train, validation):
         ((train, replace(validation, label_names=["b", "a"])), {},
          "The labels of training are ['l0', 'l1'], of validation ['b', 'a']: choose the same."),
         ((replace(train, labels=nan), validation), {},
-         "0 training studies have a judged label: fine-tuning needs two or more."),
+         "0 training studies have a judged label and fine-tuning needs two or more: label more, or read blank labels as absent "
+         "where they mean that (data.options.blanks=absent for CheXpert)."),
         ((train, replace(validation, labels=np.ones_like(validation.labels))), {},
          "No label has both classes in validation, where the epoch is chosen by AUROC: add studies to it."),
         ((train, validation), {"head": "multi-task", "classes": 3},
-         "No training label is uncertain (-1), so there is no third class: load with uncertain='keep', or classes=2."),
+         "No training label is uncertain (-1), so there is no third class: load with uncertain='keep', or take two classes "
+         "(evaluation.fine_tuning_head=multi-task; classes=2)."),
         ((train, validation), {"head": "labels"}, "A head is multi-label, single-label or multi-task, not 'labels'."),
         ((train, validation), {"classes": 3}, "classes is 2, or 3 for a multi-task head, not 3 for a multi-label one."),
     ]  # fmt: skip

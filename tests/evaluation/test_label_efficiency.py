@@ -237,7 +237,7 @@ def test_exclusive_classes_have_a_table_of_their_own(model, splits):
         ({"head": "single-label"}, "Classes that exclude each other are another table's: call single_label_table."),
         ({"name": "untrained"}, "A model cannot be named 'untrained': such rows are made here."),
         ({"classes": 3}, "No training label is uncertain (-1), so there is no third class: load with uncertain='keep', or "
-                         "classes=2."),
+                         "take two classes (evaluation.fine_tuning_head=multi-task; classes=2)."),
     ],
 )  # fmt: skip
 def test_what_cannot_be_asked_is_one_sentence(model, splits, options, sentence):
