@@ -20,7 +20,7 @@ lint: $(STAMP)
 	$(PY) -m ruff format --check .
 
 # Two processes on two cores: more threads in each only wait for each other.
-unit nbval: export OMP_NUM_THREADS = 1
+unit nbval notebooks: export OMP_NUM_THREADS = 1
 
 unit: $(STAMP)
 	$(PY) -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder tests

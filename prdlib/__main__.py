@@ -197,7 +197,8 @@ def _evaluate(options: argparse.Namespace) -> int:
             f"grid     {run.grid.name}: {missing} of {len(run.rows) * len(run.seeds)} cells are not finished and left out"
         )
     if tasks != ("structure",):
-        keep = partial(save_tables, options.output) if options.output else None
+        several = options.output and (len(tasks) > 1 or "all" in tasks)  # of one task they go into the folder itself
+        keep = partial(save_tables, options.output) if several else None
         evaluation = evaluate_models(models, tasks, run, partial(print, flush=True), keep)
         return _print_evaluation(evaluation, tasks, options.output)
     split = benchmark_split(options.benchmark) if options.benchmark else "test"
