@@ -256,7 +256,8 @@ def downstream_rows() -> str:
         title = f"{names[facts['data']]}, profile {facts['profile']}: {facts['test studies']} studies of patients never seen"
         models = list(dict.fromkeys(overview["model"]))
         seeds = ", ".join(f"{m} {len(n)}" for m, n in facts["seeds"].items())
-        rows = [f"**{title}** (trainings: {seeds}; [every table](papermill_runs/reference/downstream/{folder.name}))",
+        rows = [f"**{title}** (trainings: {seeds}; [every table](papermill_runs/reference/downstream/{folder.name})"
+                + (f"; {facts['note']}" if "note" in facts else "") + ")",
                 "", "| task | score | chance | n | " + " | ".join(models) + " |", "|---" * (4 + len(models)) + "|"]  # fmt: skip
         for task, starts in SHOWN:
             part = overview[(overview["task"] == task) & overview["metric"].str.startswith(starts)]
