@@ -305,8 +305,8 @@ def localisation(models: Models, run: Run) -> Tables:
     """
     from prdlib.evaluation.grounding import by_themselves, named, phrases
 
-    test, inner = run.split("test"), _inner(models)
-    if run.info.get("reports", True):
+    test, inner, reports = run.split("test"), _inner(models), run.info.get("reports", True)
+    if reports:
         items, texts = phrases(test.findings, [report.offsets for report in test.tagged]), test.marked
     else:
         items, texts = named(test.findings)
@@ -316,11 +316,10 @@ def localisation(models: Models, run: Run) -> Tables:
         )
     rows, patients = [item.row for item in items], [test.patient_ids[item.row] for item in items]
     images, groups = test.images, test.groups
-    if run.config.data.name == "ms_cxr" or not run.info.get("reports", True):
-        if run.info.get("reports", True):
-            items, texts = by_themselves(items, test.words)
-        else:
-            items = [item._replace(row=i) for i, item in enumerate(items)]
+    if not reports or run.config.data.name == "ms_cxr":  # a text for each phrase, and with it an image
+        if reports:
+            texts = [tuple(test.words[item.row][i] for i in item.words) for item in items]
+        items = by_themselves(items)
         images, groups = images[rows], np.array(rows)  # another image is another study's
     tables = [
         run.localised([model for (n, _), model in inner.items() if n == name], images, texts, groups, items, patients, maps)

@@ -61,15 +61,9 @@ def _join(found: dict[tuple[int, str, tuple[int, ...]], Phrase], new: Phrase) ->
     found[key] = found[key]._replace(more=(*found[key].more, new.box)) if key in found else new
 
 
-def by_themselves(
-    items: Sequence[Phrase], reports: Sequence[Sequence[str]]
-) -> tuple[list[Phrase], list[tuple[str, ...]]]:
-    """Each phrase as a report of its own, as MS-CXR asks for it: the phrases, of rows 0 to P - 1, and their words.
-
-    reports: of the rows of ``items``, as words without marks.
-    """
-    texts = [tuple(reports[item.row][i] for i in item.words) for item in items]
-    return [item._replace(row=i, words=tuple(range(len(item.words)))) for i, item in enumerate(items)], texts
+def by_themselves(items: Sequence[Phrase]) -> list[Phrase]:
+    """Phrases whose texts are their own words, one after the other, as MS-CXR asks for them: rows 0 to P - 1."""
+    return [item._replace(row=i, words=tuple(range(len(item.words)))) for i, item in enumerate(items)]
 
 
 def named(findings: Sequence[Sequence[dict]]) -> tuple[list[Phrase], list[tuple[str, ...]]]:

@@ -89,11 +89,9 @@ def test_boxes_of_one_phrase_are_one_region():
     assert mean_iou(region[None], inside_box([both], 8)).tolist() == [1.0]
 
 
-def test_a_phrase_alone_keeps_its_words_and_its_boxes():
+def test_a_phrase_alone_has_a_row_of_its_own_and_keeps_its_boxes():
     item = grounding.Phrase(3, "Edema", (1, 2), (0.0, 0.0, 1.0, 0.5), ((0.0, 0.5, 1.0, 1.0),))
-    alone, texts = grounding.by_themselves([item], {3: ("no", "mild", "edema")})
-    assert texts == [("mild", "edema")]
-    assert alone == [item._replace(row=0, words=(0, 1))]
+    assert grounding.by_themselves([item, item]) == [item._replace(row=i, words=(0, 1)) for i in (0, 1)]
 
 
 def test_findings_without_reports_are_asked_for_by_name():
