@@ -290,7 +290,7 @@ def _benchmark_set(options: argparse.Namespace) -> int:
     from prdlib.evaluation.embeddings import mean_image
     from prdlib.evaluation.structure_report import training_set
     from prdlib.evaluation.twins import make_twins
-    from prdlib.evaluation.zero_shot import class_texts, listed_classes, pair_texts
+    from prdlib.evaluation.zero_shot import class_texts, load_prompts, pair_texts
     from prdlib.notebook import open_run
 
     run = open_run(options.profile, settings_of(options.set), data=options.data)
@@ -310,8 +310,9 @@ def _benchmark_set(options: argparse.Namespace) -> int:
         size, limit = part.images.shape[-1], run.config.data.word_limit
         twins = make_twins(made.study_ids if made.source == "phantom" else (), size, limit)
         images = [*part.images, mean_image(train.images), *twins.images.reshape(-1, size, size)]
-        prompts = [*pair_texts(part.label_names), *class_texts(listed_classes())]  # of zero-shot classification
-        texts = [*prompts, *(text for pair in twins.reports for text in pair)]
+        prompts = load_prompts(run.config.evaluation.prompts)  # of zero-shot classification
+        asked = [*pair_texts(part.label_names, prompts), *class_texts(prompts.classes, prompts)]
+        texts = [*asked, *(text for pair in twins.reports for text in pair)]
         number = export_inputs(
             options.export,
             np.stack(images),

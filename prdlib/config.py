@@ -97,6 +97,7 @@ LATER_SETTINGS = {  # not in the name of a run while they have their defaults: o
     "data": ("views", "split_by", "options"),
     "evaluation": (
         "control_reports",
+        "prompts",
         "label_shares",
         "label_subsets",
         "imagenet",
@@ -304,13 +305,16 @@ class EvaluationConfig:
     control_reports: int = setting(
         600, "structure benchmark: training reports that teach each model's blind constants", low=8
     )
+    prompts: str = setting(
+        "", "YAML file of zero-shot prompts, of the form of prdlib/evaluation/prompts.yaml; empty: those"
+    )
     label_shares: tuple[float, ...] = setting(
         (0.01, 0.1, 1.0), "shares of the training patients whose labels are known"
     )
     label_subsets: int = setting(3, "draws of each share below 1", low=3)
     imagenet: bool = setting(False, "classification: a row of the same image encoder with ImageNet weights, from disk")
     fine_tuning: bool = setting(True, "fine-tune the image encoders too, which takes minutes for each")
-    fine_tuning_shares: tuple[float, ...] = setting((1.0,), "the same for fine-tuning of the image encoder")
+    fine_tuning_shares: tuple[float, ...] = setting((0.01, 0.1, 1.0), "the same for fine-tuning of the image encoder")
     fine_tuning_head: str = setting(
         "auto",
         "multi-label: all labels in one head; multi-task: a head each; multi-class: with uncertain as a third class; "
@@ -396,6 +400,8 @@ class RunConfig:
                     del settings[part][name]
         if self.content:
             settings["data"]["content"] = self.content
+        if self.evaluation.prompts and (path := find_path(self.evaluation.prompts)).is_file():
+            settings["evaluation"]["prompts"] = hash_files([path])
         if self.data.name == "phantom":
             settings["data"]["version"] = PHANTOM_VERSION
         return settings

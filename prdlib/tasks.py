@@ -102,6 +102,10 @@ def check_task(task: str, models: Models, run: Run) -> None:
         raise ConfigError(f"The task {task} is for checkpoints of this library, {other[0]} is none.")
     if task == "nli":
         check_nli(run)
+    if task in ("zero_shot", "auroc"):
+        from prdlib.evaluation.zero_shot import load_prompts
+
+        load_prompts(run.config.evaluation.prompts)
     if task == "generation":
         from prdlib.evaluation.report_overlap import require_generation
 
@@ -135,10 +139,12 @@ def _structure_lines(tables: Tables) -> pd.DataFrame:
 
 def zero_shot(models: Models, run: Run) -> Tables:
     """See :mod:`prdlib.evaluation.zero_shot_tables`."""
+    from prdlib.evaluation.zero_shot import load_prompts
     from prdlib.evaluation.zero_shot_tables import zero_shot_tables
 
     validation = run.split("validation") if "validation" in run.data else None
-    return zero_shot_tables(models, run.split("test"), validation, run.config.evaluation.bootstrap)
+    settings = run.config.evaluation
+    return zero_shot_tables(models, run.split("test"), validation, settings.bootstrap, load_prompts(settings.prompts))
 
 
 def _zero_shot_lines(tables: Tables) -> pd.DataFrame:
@@ -280,11 +286,13 @@ def auroc(models: Models, run: Run) -> Tables:
     """zero_shot and linear_probe, see :func:`prdlib.evaluation.downstream.auroc_tables`, and :mod:`prdlib.evaluation.sides`."""
     from prdlib.evaluation.downstream import auroc_tables
     from prdlib.evaluation.sides import sides_table
+    from prdlib.evaluation.zero_shot import load_prompts
 
-    splits = {name: run.split(name) for name in ("train", "validation", "test")}
-    resamples = run.config.evaluation.bootstrap
-    tables = auroc_tables(_inner(models), splits, run.info["labels"], resamples)
-    return {**tables, "sides": sides_table(_inner(models), splits, resamples)}
+    asked = _splits(run), run.config.evaluation.bootstrap, load_prompts(run.config.evaluation.prompts)
+    return {
+        **auroc_tables(_inner(models), asked[0], run.info["labels"], *asked[1:]),
+        "sides": sides_table(_inner(models), *asked),
+    }
 
 
 def _auroc_lines(tables: Tables) -> pd.DataFrame:

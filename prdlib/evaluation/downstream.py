@@ -15,7 +15,7 @@ from prdlib.evaluation.curves import curve_bands
 from prdlib.evaluation.embeddings import image_features
 from prdlib.evaluation.similarity import logit_scale, similarities
 from prdlib.evaluation.statistics import auroc_intervals
-from prdlib.evaluation.zero_shot import pair_probabilities, pair_texts
+from prdlib.evaluation.zero_shot import Prompts, load_prompts, pair_probabilities, pair_texts
 from prdlib.models import PRDModel
 
 
@@ -38,20 +38,22 @@ def auroc_tables(
     splits: Mapping[str, EvaluationData],
     labels: Sequence[str],
     resamples: int = 1000,
+    prompts: Prompts | None = None,
 ) -> dict[str, pd.DataFrame]:
     """'zero_shot' and 'linear_probe': AUROC per label and model, (name, training seed) -> model, seeds as a second level.
 
     The scores of the tasks zero_shot (global similarity) and classification (all labels), by themselves. Intervals over patients.
+    prompts: None: those that come with prdlib.
 
     Columns: model, label, value (mean over seeds), ci_low, ci_high, n, positives, chance, seeds, note.
     """
-    names, test = list(labels), splits["test"]
+    names, test, prompts = list(labels), splits["test"], prompts or load_prompts()
     truth = np.where(np.isin(test.labels, (0, 1)), test.labels, np.nan)
     scores: dict[str, dict[str, list[np.ndarray]]] = {"zero_shot": {}, "linear_probe": {}}
     for (name, _), model in models.items():
         adapter = PRDAdapter(model)
-        found = similarities(adapter, test.images, pair_texts(names))
-        zero = pair_probabilities(found, names, logit_scale(adapter))
+        found = similarities(adapter, test.images, pair_texts(names, prompts))
+        zero = pair_probabilities(found, names, logit_scale(adapter), prompts)
         train, validation = (
             (image_features(model, splits[s].images), splits[s].labels) for s in ("train", "validation")
         )
