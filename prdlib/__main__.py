@@ -213,7 +213,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     for name, cut in report.cut.items():
         print(f"{name}: {cut} of {len(reports_of([frozen]))} texts are longer than the model's context and were cut")
     for name, table in report.tables().items():
-        if len(table):
+        if len(table) and name != "cut":  # which is said above
             print(f"\n{name.replace('_', ' ')}\n{table.round(3).to_string(index=False)}")
             if options.output:
                 write_atomic(Path(options.output) / f"{name}.csv", table.to_csv(index=False))

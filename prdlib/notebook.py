@@ -272,25 +272,17 @@ class Run:
         most = most or self.config.evaluation.grounding_studies
         items = [phrase for phrase in phrases if phrase.row < most]
         patients = [data.patient_ids[item.row] for item in items]
-        return self.localised(models, data.images[:most], data.marked[:most], data.groups[:most], items, patients, maps)
+        asked = grounding.Asked(items, data.images[:most], data.marked[:most], data.groups[:most], patients)
+        return self.localised(models, asked, maps)
 
-    def localised(
-        self,
-        models: Sequence[PRDModel],
-        images: np.ndarray,
-        texts: Sequence[Sequence[str]],
-        groups: np.ndarray,
-        items: Sequence[grounding.Phrase],
-        patients: Sequence[str],
-        maps: str = "similarity",
-    ) -> pd.DataFrame:
-        """The same of phrases ``items`` of any texts: their rows are those of images, texts and groups; patients: of each."""
-        values = []
+    def localised(self, models: Sequence[PRDModel], asked: grounding.Asked, maps: str = "similarity") -> pd.DataFrame:
+        """The same of phrases of any texts."""
+        values, resamples = [], self.config.evaluation.bootstrap
         for model in models:
-            seen = (model, random_twin(model), images, texts, groups, self.blind_image, items)
+            seen = (model, random_twin(model), asked.images, asked.texts, asked.groups, self.blind_image, asked.items)
             found = localisation.localisation_maps(*seen, maps_of=self.map_methods()[maps])
-            values.append(localisation.localisation_values(found, items))
-        return localisation.localisation_table(values, items, self.config.evaluation.bootstrap, patients=patients)
+            values.append(localisation.localisation_values(found, asked.items))
+        return localisation.localisation_table(values, asked.items, resamples, patients=asked.patients)
 
     def keep(self, table: pd.DataFrame, name: str, decimals: int = 3) -> pd.DataFrame:
         """Write ``table`` to metrics/<name>.csv and .json, in full; return it rounded, to be shown."""

@@ -12,16 +12,17 @@ import torch
 from prdlib import tasks
 from prdlib.__main__ import main
 from prdlib.config import ConfigError, load_profile
-from prdlib.evaluate import all_tasks, evaluate, evaluate_models, keep_task, overview_of, task_names
+from prdlib.evaluate import all_tasks, evaluate, evaluate_models, evaluate_run, overview_of, task_names
 from prdlib.evaluation.adapters import PRDAdapter
 from prdlib.evaluation.downstream import probe_curves
 from prdlib.models import WeightsError, build_model, random_twin
 from prdlib.notebook import Run
-from prdlib.tasks import LINES, TASKS, lacks, overview_lines, run_task
+from prdlib.tasks import LINES, TASKS, headlines, lacks, overview_lines, run_task
 
 SETTINGS = {"data.n_studies": 120, "data.image_size": 32, "data.word_limit": 40, "model.image_width": 4, "model.text_width": 32,
             "model.text_layers": 1, "model.projection_dim": 16, "evaluation.bootstrap": 100, "evaluation.nli_squares": 40,
-            "evaluation.fine_tuning_epochs": 1, "evaluation.label_shares": [0.3, 1.0]}  # fmt: skip
+            "evaluation.fine_tuning_epochs": 1, "evaluation.label_shares": [0.3, 1.0],
+            "evaluation.fine_tuning_shares": [1.0]}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def evaluation(run, model):
 def test_all_is_every_task_and_its_overview_has_chance_and_control(evaluation, run):
     assert set(evaluation.tables) | set(evaluation.left_out) == set(TASKS)
     assert evaluation.left_out["fine_tuning"] == "evaluation.fine_tuning is off."
-    assert set(evaluation.left_out) == {"fine_tuning", "matching"}
+    assert set(evaluation.left_out) == {"fine_tuning", "auroc", "matching"}
     overview = evaluation.overview
     assert list(overview.columns) == ["task", *LINES]
     assert set(overview["task"]) == set(evaluation.tables)
@@ -66,8 +67,15 @@ def test_all_is_every_task_and_its_overview_has_chance_and_control(evaluation, r
         assert overview.loc[overview["task"] == task, "control"].notna().any()
 
 
-def test_auroc_by_itself_is_that_of_zero_shot_and_classification(evaluation):
-    tables = evaluation.tables
+def test_headlines_are_some_of_every_task(evaluation):
+    short = headlines(evaluation.overview)
+    assert set(short["task"]) == set(evaluation.tables)
+    assert len(short) < len(evaluation.overview) / 2
+
+
+def test_auroc_by_itself_is_that_of_zero_shot_and_classification_and_sides(evaluation, run, model):
+    tables = {**evaluation.tables, "auroc": run_task("auroc", {("grounded", 0): PRDAdapter(model)}, run)}
+    pd.testing.assert_frame_equal(tables["auroc"]["sides"], tables["sides"]["sides"])
     zero, probe = tables["zero_shot"]["zero_shot"], tables["classification"]["classification"]
     parts = {
         "zero_shot": zero[zero["similarity"] == "global"],
@@ -129,7 +137,7 @@ def test_each_task_is_kept_when_it_ends_and_all_takes_what_is_named_beside_it(ru
     found = evaluate_models({("g", 0): PRDAdapter(model)}, asked, run, keep=lambda task, _: kept.append(task))
     assert kept == list(found.tables)
     assert kept[-1] == "matching"
-    assert set(found.left_out) == {"fine_tuning"}
+    assert set(found.left_out) == {"fine_tuning", "auroc"}
     with pytest.raises(ConfigError, match="No task is named"):
         task_names(" ,")
 
@@ -153,7 +161,7 @@ def test_other_models_have_the_tasks_that_need_two_encoders_alone(run):
     models = {("halves", 0): Halves()}
     names, left_out = all_tasks(models, run)
     assert set(names) == {name for name, task in TASKS.items() if not task.ours}
-    assert left_out["auroc"] == "halves is no checkpoint of this library"
+    assert left_out["nli"] == "halves is no checkpoint of this library"
     found = evaluate_models(models, ("retrieval", "zero_shot"), run)
     assert set(found.tables["zero_shot"]["zero_shot"]["similarity"]) == {"global"}
     assert (found.overview["model"] == "halves").all()
@@ -161,13 +169,23 @@ def test_other_models_have_the_tasks_that_need_two_encoders_alone(run):
         run_task("nli", models, run)
 
 
-def test_a_task_is_kept_in_the_run_or_says_why_it_is_left_out(run, model, capsys):
-    models = {("grounded", 0): PRDAdapter(model)}
-    tables = keep_task("retrieval", models, run)
-    assert len(pd.read_csv(run.folder / "metrics" / "05_retrieval.csv")) == len(tables["retrieval"])
-    assert keep_task("fine_tuning", models, run) == {}
-    assert capsys.readouterr().out == "left out: fine_tuning. evaluation.fine_tuning is off.\n"
-    assert set(overview_of({"retrieval": tables, "fine_tuning": {}})["task"]) == {"retrieval"}
+def test_a_run_keeps_every_table_and_says_what_is_left_out(run, model, capsys, monkeypatch):
+    monkeypatch.setattr(Run, "trained", lambda *_: SimpleNamespace(model=model))
+    monkeypatch.setattr("prdlib.evaluate.load_model", lambda name: Halves())
+    for task in set(TASKS) - {"retrieval", "nli", "sides"}:
+        monkeypatch.setitem(TASKS, task, replace(TASKS[task], usual=False))
+    here = Run(replace(run.config, methods=("grounded",)), run.folder.parent / "other")
+    found = evaluate_run(here, 0, ("npz:halves",))
+    assert set(found.tables) == {"retrieval", "nli", "sides"}
+    by_task = found.overview.groupby("task")["model"].agg(set)  # ours alone where a task needs more than two encoders
+    assert by_task.to_dict() == {"retrieval": {"grounded", "npz:halves"}, "nli": {"grounded"}, "sides": {"grounded"}}
+    kept = here.folder / "metrics"
+    assert len(pd.read_csv(kept / "05_overview.csv")) == len(found.overview)
+    assert len(pd.read_csv(kept / "05_retrieval.csv")) == len(found.tables["retrieval"]["retrieval"])
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("seconds   retrieval ")
+    assert "left out  fine_tuning: evaluation.fine_tuning is off." in said
+    assert set(overview_of({"retrieval": found.tables["retrieval"], "nli": {}})["task"]) == {"retrieval"}
 
 
 def test_fine_tuning_is_of_the_papers_five_tasks(run, model, monkeypatch):

@@ -22,7 +22,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
 
-from prdlib.evaluation.statistics import auroc, average_precision, bootstrap_weights, redraw_seeds
+from prdlib.evaluation.statistics import auroc, average_precision, bootstrap_weights, redraw_crossed, redraw_seeds
 
 METRICS = ("AUROC", "AUPRC", "balanced accuracy", "Brier", "ECE")
 RANKS = METRICS[:3]  # not defined without both classes
@@ -84,12 +84,14 @@ def multi_label_scores(
     train_prevalence: np.ndarray,
     resamples: int = 1000,
     seed: int = 0,
+    trainings: int = 1,
 ) -> pd.DataFrame:
     """Every one of METRICS for every label and their mean, with 95 % intervals over clusters and, of two or more, seeds.
 
     truth: [n, L] in {0, 1}, NaN = not judged; probabilities: [S, n, L] of S seeds, whose mean score is the value; a label that a
     seed could not learn is NaN throughout there. clusters: [n] patients. thresholds: [S, L], NaN where validation gives none.
-    train_prevalence: [S, L], what the constant of 'chance' says. Columns: COLUMNS. The mean is over the labels for which a score
+    train_prevalence: [S, L], what the constant of 'chance' says. trainings: of the S seeds, where they are trainings with draws
+    of labels inside each (see statistics.redraw_crossed). Columns: COLUMNS. The mean is over the labels for which a score
     is defined; what is not defined is NaN and says why in ``note``.
     Raises ValueError for shapes that do not fit, truth that is no label and probabilities outside [0, 1].
     """
@@ -115,7 +117,9 @@ def multi_label_scores(
                 continue
             scores = _score(metric, there, probabilities[learnt & cut][:, judged, column], thresholds[learnt & cut, column],
                             weights[judged].T)  # fmt: skip
-            value, draws = float(scores[0].mean()), redraw_seeds(scores[1:], seed)
+            value = float(scores[0].mean())
+            whole = scores.shape[1] == len(probabilities)
+            draws = redraw_crossed(scores[1:], trainings, seed) if whole else redraw_seeds(scores[1:], seed)
             draws = draws - (np.nanmean(draws) - value) * (metric == "ECE")
             kept[metric].append((value, draws, chance, prevalence))
             notes = ["one class only"] * bool(one_class)

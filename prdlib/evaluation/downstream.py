@@ -13,6 +13,7 @@ from prdlib.evaluation.adapters import PRDAdapter
 from prdlib.evaluation.classification import probe_scores
 from prdlib.evaluation.curves import curve_bands
 from prdlib.evaluation.embeddings import image_features
+from prdlib.evaluation.exclusive_scores import ALL
 from prdlib.evaluation.similarity import logit_scale, similarities
 from prdlib.evaluation.statistics import auroc_intervals
 from prdlib.evaluation.zero_shot import Prompts, load_prompts, pair_probabilities, pair_texts
@@ -85,8 +86,8 @@ def as_series(table: pd.DataFrame, metric: str, **chosen: object) -> pd.DataFram
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the mean over labels."""
-    return table[table["label"] == "mean"]
+    """The rows of the mean over labels, and of all classes together; of a table without rows none."""
+    return table[table["label"].isin(["mean", ALL])] if len(table) else table
 
 
 def probe_curves(

@@ -94,6 +94,15 @@ def gain_differences(differences: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def cut_texts(table: pd.DataFrame) -> str:
+    """How many texts of the structure benchmark were cut at a model's context: its table 'cut'."""
+    told = [
+        f"{row['model']}: {row['texts cut']} texts are longer than its context and were cut"
+        for row in table.to_dict("records")
+    ]
+    return "\n".join(told) or "No text was longer than a model's context."
+
+
 def side_by_side(
     table: pd.DataFrame, index: Sequence[str], columns: str, cell: Callable[[Any], str] | None = None
 ) -> pd.DataFrame:
