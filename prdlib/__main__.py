@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from prdlib.config import ConfigError, RunConfig, check_method, load_profile
+from prdlib.config import ConfigError, RunConfig, load_profile
 from prdlib.manifest import continue_command, read_manifest
+from prdlib.names import check_method
 from prdlib.repro import project_root, write_atomic
 from prdlib.settings import nearest, reference
 

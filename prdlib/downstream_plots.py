@@ -10,8 +10,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
-from prdlib.config import in_order
 from prdlib.evaluation.label_efficiency import CONSTANT
+from prdlib.names import in_order
 from prdlib.plots import GREEN, GREY, METHOD_NAMES, RED, draw_image, image_grid, method_colour, rows_axis
 
 TITLES = {"ROC": "ROC", "PR": "precision and recall", "reliability": "reliability"}

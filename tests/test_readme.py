@@ -14,7 +14,8 @@ from PIL import Image
 
 from prdlib.benchmark.cost import describe, gpu_hours
 from prdlib.benchmark.report import load_report
-from prdlib.config import METHODS, RunConfig, load_profile
+from prdlib.config import RunConfig, load_profile
+from prdlib.names import METHODS
 from prdlib.settings import reference
 
 ROOT = Path(__file__).parents[1]

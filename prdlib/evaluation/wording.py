@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from prdlib.config import METHODS, in_order
+from prdlib.names import METHODS, in_order
 
 
 def one_training(table: pd.DataFrame) -> str:
