@@ -60,11 +60,13 @@ def keep_reference(run_dir: str | Path, folder: str | Path, grid: bool = False) 
     made = folder.with_name(folder.name + ".new")
     shutil.rmtree(made, ignore_errors=True)
     made.mkdir(parents=True)
+    empty = {name for name in OPTIONAL if not _has_rows(run_dir / "metrics" / f"{name}.csv")}
     for name in GRID_TABLES if grid else TABLES:
-        _copy(run_dir / "metrics" / f"{name}.csv", made, name in OPTIONAL)
+        if name not in empty:
+            _copy(run_dir / "metrics" / f"{name}.csv", made)
     for name in GRID_FIGURES if grid else FIGURES:
-        for suffix in (".png", ".json"):
-            _copy(run_dir / "figures" / f"{name}{suffix}", made, name in OPTIONAL)
+        for suffix in (".png", ".json") if name not in empty else ():
+            _copy(run_dir / "figures" / f"{name}{suffix}", made)
     for task in TASKS:
         for path in sorted((run_dir / task).glob("*")):
             if path.suffix in (".csv", ".json", ".png"):
@@ -90,13 +92,16 @@ def portable(text: str, root: Path) -> str:
     return json.dumps(found, indent=1, ensure_ascii=False) + "\n"
 
 
-def _copy(path: Path, folder: Path, optional: bool) -> None:
-    if path.is_file():
-        shutil.copy(path, folder)
-    elif not optional:
+def _has_rows(path: Path) -> bool:
+    return path.is_file() and len(path.read_text().strip().splitlines()) > 1
+
+
+def _copy(path: Path, folder: Path) -> None:
+    if not path.is_file():
         raise FileNotFoundError(
             f"{path.parent.parent.name} has no {path.parent.name}/{path.name}: finish the run first."
         )
+    shutil.copy(path, folder)
 
 
 def main(arguments: Sequence[str]) -> int:

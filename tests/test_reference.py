@@ -55,7 +55,9 @@ def test_what_is_missing_is_named_and_the_old_reference_stays(run_dir, tmp_path)
     keep_reference(run_dir, tmp_path / "kept")
     for name in OPTIONAL:
         (run_dir / "metrics" / f"{name}.csv").unlink(missing_ok=True)
-    keep_reference(run_dir, tmp_path / "kept")  # a collection without boxes, a profile that does not fine-tune
+    (run_dir / "metrics" / "04_pointing.csv").write_text("value\n")
+    kept = keep_reference(run_dir, tmp_path / "kept")  # a collection without boxes, a profile that does not fine-tune
+    assert not {name.split(".")[0] for name in kept} & set(OPTIONAL)  # nor the figures that say so
     (run_dir / "metrics" / "05_overview.csv").unlink()
     with pytest.raises(FileNotFoundError, match=r"demo-1234 has no metrics/05_overview.csv: finish the run first"):
         keep_reference(run_dir, tmp_path / "kept")

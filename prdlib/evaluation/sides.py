@@ -49,7 +49,7 @@ def sides_table(
 ) -> pd.DataFrame:
     """AUROC of left against right, zero-shot and by a linear probe, of each model: (name, training seed) -> model.
 
-    splits: 'train', 'validation' and 'test'. prompts: None: those that come with prdlib.
+    Intervals are over patients. splits: 'train', 'validation' and 'test'. prompts: None: those that come with prdlib.
     Columns: model, task, value (mean over seeds), ci_low, ci_high, n, positives (left),
     chance, seeds, note.
     """
@@ -63,8 +63,8 @@ def sides_table(
         scores.setdefault((name, "linear probe"), []).append(probe)
     rows = []
     for (name, task), found in scores.items():
-        ids = np.asarray(test.study_ids)
-        table = auroc_intervals(truth["test"], np.stack(found), [LABEL], ids, resamples)
+        patients = np.asarray(test.patient_ids)
+        table = auroc_intervals(truth["test"], np.stack(found), [LABEL], patients, resamples)
         rows.append(table[table["label"] == LABEL].assign(model=name, task=task, seeds=len(found)))
     columns = ["model", "task", "value", "ci_low", "ci_high", "n", "positives", "chance", "seeds", "note"]
     return pd.concat(rows, ignore_index=True)[columns]
