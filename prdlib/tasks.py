@@ -29,7 +29,9 @@ from prdlib.config import ConfigError
 from prdlib.evaluation.adapters import DualEncoder, PRDAdapter
 
 if TYPE_CHECKING:
+    from prdlib.config import EvaluationConfig
     from prdlib.data.batches import EvaluationData
+    from prdlib.data.nli import SentencePairs
     from prdlib.models import PRDModel
     from prdlib.notebook import Run
 
@@ -89,8 +91,15 @@ def lacks(task: str, run: Run) -> str:
         "twins": "twins, which only a phantom has",
     }
     if not missing:
-        return ""
+        return _lacks_sides(run) if task == "sides" else ""
     return f"The task {task} needs {names.get(missing[0], missing[0])}; {run.config.data.name} has none."
+
+
+def _lacks_sides(run: Run) -> str:
+    from prdlib.evaluation.zero_shot import load_prompts
+
+    prompts = load_prompts(run.config.evaluation.prompts)
+    return "" if "sides" in prompts.table else f"Prompts {prompts.source} have no 'sides'."
 
 
 def models_for(task: str, models: Models) -> Models:
@@ -110,9 +119,12 @@ def check_task(task: str, models: Models, run: Run) -> None:
     if task == "nli":
         check_nli(run)
     if task in ("zero_shot", "sides", "auroc"):
-        from prdlib.evaluation.zero_shot import load_prompts
+        from prdlib.evaluation.zero_shot import check_labels, load_prompts
 
-        load_prompts(run.config.evaluation.prompts)
+        prompts = load_prompts(run.config.evaluation.prompts)
+        check_labels(prompts, run.info["labels"])
+        if task == "auroc":
+            prompts.sides("left")
     if task == "generation":
         from prdlib.evaluation.report_overlap import require_generation
 
@@ -251,24 +263,32 @@ def _generation_lines(tables: Tables) -> pd.DataFrame:
 
 
 def check_nli(run: Run) -> None:
-    """ConfigError for MedNLI or RadNLI without their folder."""
+    """ConfigError for MedNLI or RadNLI without their folder; DataError for files that are not theirs."""
     settings = run.config.evaluation
-    if settings.nli != "phantom" and not settings.nli_directory:
-        raise ConfigError(f"evaluation.nli is {settings.nli}: set evaluation.nli_directory to its folder.")
+    if settings.nli != "phantom":
+        if not settings.nli_directory:
+            raise ConfigError(f"evaluation.nli is {settings.nli}: set evaluation.nli_directory to its folder.")
+        nli_pairs(settings)
+
+
+def nli_pairs(settings: EvaluationConfig) -> SentencePairs:
+    """The sentence pairs that the settings name."""
+    from prdlib.data.nli import load_mednli, load_phantom_pairs, load_radnli
+
+    return {
+        "phantom": lambda: load_phantom_pairs(settings.nli_squares),
+        "mednli": lambda: load_mednli(settings.nli_directory),
+        "radnli": lambda: load_radnli(settings.nli_directory, settings.nli_training or None),
+    }[settings.nli]()
 
 
 def nli(models: Models, run: Run) -> Tables:
     """nli: sentence pairs (column pairs says whose), zero-shot and, with a training split, fine-tuned, each with its controls;
     see prdlib.evaluation.nli."""
-    from prdlib.data.nli import load_mednli, load_phantom_pairs, load_radnli
     from prdlib.evaluation.nli import FINE_TUNING, fine_tuned_nli, zero_shot_nli
 
     settings, inner = run.config.evaluation, _inner(models)
-    pairs = {
-        "phantom": lambda: load_phantom_pairs(settings.nli_squares),
-        "mednli": lambda: load_mednli(settings.nli_directory),
-        "radnli": lambda: load_radnli(settings.nli_directory, settings.nli_training or None),
-    }[settings.nli]()
+    pairs = nli_pairs(settings)
     parts = [zero_shot_nli(inner, pairs, settings.bootstrap)]
     if len(pairs.split("train")):
         tuning = replace(FINE_TUNING, epochs=settings.fine_tuning_epochs)

@@ -12,6 +12,7 @@ import torch
 from prdlib import tasks
 from prdlib.__main__ import main
 from prdlib.config import ConfigError, load_profile
+from prdlib.data import DataError
 from prdlib.evaluate import all_tasks, evaluate, evaluate_models, evaluate_run, overview_of, task_names
 from prdlib.evaluation.adapters import PRDAdapter
 from prdlib.evaluation.downstream import probe_curves
@@ -123,6 +124,17 @@ def test_a_task_that_cannot_be_is_refused_before_the_others_begin(run, model, mo
     asked = Run(load_profile("quick", {**SETTINGS, "evaluation.nli": "mednli"}), run.folder)
     with pytest.raises(ConfigError, match=r"set evaluation\.nli_directory"):
         evaluate_models({("grounded", 0): PRDAdapter(model)}, ("zero_shot", "nli"), asked)
+    (run.folder.parent / "mine.yaml").write_text("default: {positive: [a], negative: [b]}")
+    mine = {**SETTINGS, "evaluation.prompts": str(run.folder.parent / "mine.yaml")}
+    with pytest.raises(ConfigError, match="have no 'sides'"):
+        evaluate_models(
+            {("grounded", 0): PRDAdapter(model)}, ("zero_shot", "sides"), Run(load_profile("quick", mine), run.folder)
+        )
+    nowhere = {**SETTINGS, "evaluation.nli": "mednli", "evaluation.nli_directory": "nowhere"}
+    with pytest.raises(DataError, match="nowhere"):
+        evaluate_models(
+            {("grounded", 0): PRDAdapter(model)}, ("zero_shot", "nli"), Run(load_profile("quick", nowhere), run.folder)
+        )
     with pytest.raises(ConfigError, match="for checkpoints of this library, halves is none"):
         evaluate_models({("halves", 0): Halves()}, ("retrieval", "classification"), run)
     assert begun == []

@@ -9,8 +9,9 @@ Of one label, present or absent:
     ECE                expected calibration error: |mean probability - share present| in 10 bins of equal width of the
                        probability of presence, averaged with the bins' sizes; chance: the same constant
 
-Lower is better for the last two. ECE is biased up in small samples, and more so in a resample, which repeats studies: its draws
-are moved back by their mean minus the value, so that the interval is one around the value.
+Lower is better for the last two. AUPRC and ECE are biased up in small samples, and more so in a resample, which repeats studies:
+their draws are moved back by their mean minus the value, so that the interval is one around the value. In a simulation with a
+known mean AUPRC of ten labels, .2 of the studies positive, intervals of 95 % then hold it in 92 % at n = 490 and 85 % at n = 104.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from prdlib.evaluation.statistics import auroc, average_precision, bootstrap_wei
 
 METRICS = ("AUROC", "AUPRC", "balanced accuracy", "Brier", "ECE")
 RANKS = METRICS[:3]  # not defined without both classes
+BIASED = ("AUPRC", "ECE")  # in a resample, which repeats studies
 BINS = 10
 COLUMNS = ["metric", "label", "value", "ci_low", "ci_high", "n", "positives", "prevalence", "chance", "note"]
 ONE_CLASS = "one class only: not defined"
@@ -120,7 +122,7 @@ def multi_label_scores(
             value = float(scores[0].mean())
             whole = scores.shape[1] == len(probabilities)
             draws = redraw_crossed(scores[1:], trainings, seed) if whole else redraw_seeds(scores[1:], seed)
-            draws = draws - (np.nanmean(draws) - value) * (metric == "ECE")
+            draws = draws - (np.nanmean(draws) - value) * (metric in BIASED)
             kept[metric].append((value, draws, chance, prevalence))
             notes = ["one class only"] * bool(one_class)
             notes += _count_notes(learnt, cut, np.isnan(draws).sum(), resamples, single)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from difflib import get_close_matches
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,7 @@ from prdlib.text import normalise
 
 PROMPTS = Path(__file__).with_name("prompts.yaml")
 SIDES, LISTS = ("positive", "negative"), ("severity", "kind", "place")
+MISSPELT = 0.85  # so alike two labels are one: pneumonia and pneumothorax are not
 Words = tuple[str, ...]
 
 
@@ -71,6 +72,16 @@ class Prompts:
     def _check_texts(self, label: str, texts: Any) -> None:
         if not isinstance(texts, list) or not texts or not all(isinstance(text, str) for text in texts):
             raise ConfigError(f"Prompts {self.source}: {label} must be a list of texts (a word such as no in quotes).")
+        place = "side" if label == "sides" else "name" if label.endswith(SIDES) else ""
+        for text in texts:
+            try:
+                filled = normalise(text.format(**{place: "left"}) if place else text)
+            except (KeyError, IndexError, ValueError):
+                raise ConfigError(
+                    f"Prompts {self.source}: {label} has {text!r}: the only thing in braces can be {{{place}}}."
+                ) from None
+            if not filled and not label.startswith("classes."):
+                raise ConfigError(f"Prompts {self.source}: {label} has {text!r}, which holds no word.")
 
     def pairs(self, label: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """(positive, negative) prompts of a label, normalised as reports are."""
@@ -98,9 +109,11 @@ class Prompts:
         return [tuple(normalise(text.format(side=side)).split()) for text in self.table["sides"]]
 
 
-@cache
 def load_prompts(path: str = "") -> Prompts:
-    """The prompts of a YAML file (evaluation.prompts); '' for those that come with prdlib. ConfigError for a wrong one."""
+    """The prompts of a YAML file (evaluation.prompts), read anew; '' for those that come with prdlib.
+
+    ConfigError for a wrong one.
+    """
     file = find_path(path) if path else PROMPTS
     if not file.is_file():
         raise ConfigError(f"No file of prompts at {path!r}: set evaluation.prompts to a .yaml file, or leave it empty.")
@@ -108,6 +121,17 @@ def load_prompts(path: str = "") -> Prompts:
         return Prompts(path or PROMPTS.name, yaml.safe_load(file.read_text()))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"Prompts {path} are not valid YAML: {str(error).splitlines()[0]}.") from error
+
+
+def check_labels(prompts: Prompts, labels: Sequence[str]) -> None:
+    """ConfigError for an entry of one's own prompts that is nearly, but not quite, one of ``labels``: it would not be read."""
+    known = [*labels, *load_prompts().table, *load_prompts().classes]
+    for entry in [*prompts.table, *prompts.classes]:
+        close = get_close_matches(entry, labels, 1, MISSPELT)
+        if entry not in known and close:
+            raise ConfigError(
+                f"Prompts {prompts.source}: no label {entry!r} in these data, did you mean {close[0]!r}? It would not be read."
+            )
 
 
 def pair_texts(labels: Sequence[str], prompts: Prompts) -> list[Words]:

@@ -11,6 +11,7 @@ from prdlib.data.batches import EvaluationData
 from prdlib.evaluation.adapters import PRDAdapter
 from prdlib.evaluation.similarity import logit_scale, similarities
 from prdlib.evaluation.zero_shot import (
+    check_labels,
     class_similarities,
     class_texts,
     load_prompts,
@@ -178,12 +179,23 @@ def test_prompts_of_ones_own(tmp_path, tiny_data):
         ("default: {positive: [a], negative: [b]}\nclasses: [Edema]", "classes must hold the lists"),
         ("default: {positive: [a], negative: [b]}\nsides: left", "sides must be a list of texts"),
         ("default: {positive: [a", "not valid YAML"),
+        ("default: {positive: ['{label}'], negative: [b]}", "default.positive has '{label}': the only thing in braces"),
+        ("default: {positive: ['{}'], negative: [b]}", "the only thing in braces can be {name}"),
+        ("default: {positive: ['...'], negative: [b]}", "default.positive has '...', which holds no word"),
     ],
 )  # fmt: skip
 def test_prompts_of_another_form_are_refused(tmp_path, text, said):
     with pytest.raises(ConfigError, match=r"Prompts .*mine\.yaml") as raised:
         load_prompts(written(tmp_path, text))
     assert said in str(raised.value)
+
+
+def test_a_misspelt_label_is_named_and_one_of_other_data_is_not(tmp_path):
+    text = "default: {positive: [a], negative: [b]}\n"
+    entry = "{positive: [a], negative: [b]}\n"
+    with pytest.raises(ConfigError, match="no label 'Edemma' in these data, did you mean 'Edema'"):
+        check_labels(load_prompts(written(tmp_path, f"{text}Edemma: {entry}")), ["Edema"])
+    check_labels(load_prompts(written(tmp_path, f"{text}Pneumonia: {entry}")), ["Pneumothorax"])  # read anew, too
 
 
 def test_prompts_that_are_not_there_are_refused():
