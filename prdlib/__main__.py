@@ -277,6 +277,7 @@ def _print_evaluation(evaluation: Evaluation, tasks: Sequence[str], output: str)
         if output:
             evaluation.save(output)
         return 0
+    print(f"\noverview\n{evaluation.overview.round(3).to_string(index=False, na_rep='')}")
     for task, tables in evaluation.tables.items():
         for name, table in tables.items():
             print(f"\n{task}, {name.replace('_', ' ')}\n{table.round(3).to_string(index=False)}")

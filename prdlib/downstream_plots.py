@@ -15,6 +15,7 @@ from prdlib.names import in_order
 from prdlib.plots import GREEN, GREY, METHOD_NAMES, RED, draw_image, image_grid, method_colour, rows_axis
 
 TITLES = {"ROC": "ROC", "PR": "precision and recall", "reliability": "reliability"}
+FEWEST = 5  # studies of a bin of the reliability diagram: of one study it says 0 or 1
 CONTROLS = {CONSTANT: {"color": GREY, "ls": ":"}}  # of lines without an encoder; an untrained one is black and dashed
 AXES = {
     "ROC": ("share of false positives", "sensitivity"),
@@ -99,12 +100,13 @@ def task_scores(lines: pd.DataFrame, title: str = "") -> Figure:
 def label_curves(curves: Mapping[str, pd.DataFrame], prevalence: float, title: str = "") -> Figure:
     """ROC, precision over recall and reliability of one label, a line with its 95 % band for each model.
 
+    Bins of fewer than FEWEST studies are not drawn.
     curves: model -> table of prdlib.evaluation.curves; prevalence: of the label in test, the precision of a blind guess.
     """
     figure = Figure(figsize=(11, 3.9), layout="constrained")
     for axis, (curve, name) in zip(figure.subplots(1, 3), TITLES.items(), strict=True):
         for model, table in curves.items():
-            points = table[table["curve"] == curve]
+            points = table[(table["curve"] == curve) & ~(table["n"] < FEWEST)]
             colour = method_colour(model)
             if curve == "reliability":
                 bars = np.abs(np.stack([points["y"] - points["low"], points["high"] - points["y"]]))

@@ -118,7 +118,11 @@ def load_models(names: Sequence[str], run: Run) -> dict[tuple[str, int], DualEnc
     """(name, seed) -> model of ``names``; of a grid its finished cells too; without names all trainings of the run."""
     if len(set(names)) < len(names):
         raise ConfigError("evaluate names a model twice: name each once.")
-    models = {(name, 0): load_model(name) for name in names}
+    ends = [Path(name).name if (Path(name) / "config.json").is_file() else name for name in names]
+    short = (
+        ends if len(set(ends)) == len(ends) else list(names)
+    )  # a checkpoint by the end of its path, where that is enough
+    models = {(title, 0): load_model(name) for title, name in zip(short, names, strict=True)}
     if run.grid or not models:
         models = {key: PRDAdapter(model) for key, model in run.trainings().items()} | models
     return models

@@ -80,6 +80,8 @@ def test_curves_of_a_label_end_where_they_must_and_name_the_prevalence():
     assert (roc.lines[0].get_xdata()[-1], roc.lines[0].get_ydata()[-1]) == (1, 1)
     assert list(precision.lines[-1].get_ydata()) == [0.5, 0.5]
     assert figure.get_suptitle() == "Edema: prevalence 0.50"
+    lonely = table.assign(n=np.where(table["curve"] == "reliability", 1, table["n"]))
+    assert not any(c.lines[0].get_xdata().size for c in label_curves({"prd": lonely}, 0.5).axes[2].containers)
 
 
 def test_what_is_retrieved_is_green_where_it_is_right_and_its_absence_is_said():

@@ -13,7 +13,7 @@ from prdlib import tasks
 from prdlib.__main__ import main
 from prdlib.config import ConfigError, load_profile
 from prdlib.data import DataError
-from prdlib.evaluate import all_tasks, evaluate, evaluate_models, evaluate_run, overview_of, task_names
+from prdlib.evaluate import all_tasks, evaluate, evaluate_models, evaluate_run, load_models, overview_of, task_names
 from prdlib.evaluation.adapters import PRDAdapter
 from prdlib.evaluation.downstream import probe_curves
 from prdlib.models import WeightsError, build_model, random_twin
@@ -315,6 +315,15 @@ def test_one_call_and_one_command_give_the_same_numbers(run, model, monkeypatch,
     pd.testing.assert_frame_equal(stored, called.overview, check_dtype=False)
     assert main(["evaluate", "model", "--task", "retrieval", "--benchmark", "x.jsonl", *options]) == 2
     assert "--benchmark belongs to the task structure" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_named_by_the_end_of_its_path_where_that_is_enough(model, tmp_path):
+    for place in ("a/one", "b/one", "b/two"):
+        model.save_pretrained(tmp_path / place)
+    a, b, two = (str(tmp_path / place) for place in ("a/one", "b/one", "b/two"))
+    asked = SimpleNamespace(grid=None)
+    assert set(load_models([a, two], asked)) == {("one", 0), ("two", 0)}
+    assert set(load_models([a, b], asked)) == {(a, 0), (b, 0)}
 
 
 def test_the_list_of_tasks_that_a_reader_sees_is_the_list_that_there_is():

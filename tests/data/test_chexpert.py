@@ -7,7 +7,7 @@ from published import edit, picture, reasons
 
 from prdlib.data import DataError, load_studies, prepare
 from prdlib.data.chexpert import SHARES
-from prdlib.data.chexpert_labels import LABELS
+from prdlib.data.chexpert_labels import LABELS, check_rules
 from prdlib.data.studies import split_of
 
 
@@ -214,3 +214,8 @@ def test_a_damaged_image_is_found_while_data_are_prepared(tmp_path):
     broken.write_bytes(broken.read_bytes()[:100])
     prepare(load_studies("chexpert", directory=folder), tmp_path / "p", 32)
     assert "view1_frontal.jpg cannot be read as an image" in (tmp_path / "p" / "dropped.csv").read_text()
+
+
+def test_the_multi_class_policy_says_where_it_is_set():
+    with pytest.raises(DataError, match=r"'keep' here, with evaluation.fine_tuning_head=multi-class"):
+        check_rules("multi-class", "unmentioned")
