@@ -16,7 +16,10 @@ from prdlib.plots import GREEN, GREY, METHOD_NAMES, RED, draw_image, image_grid,
 
 TITLES = {"ROC": "ROC", "PR": "precision and recall", "reliability": "reliability"}
 FEWEST = 5  # studies of a bin of the reliability diagram: of one study it says 0 or 1
-CONTROLS = {CONSTANT: {"color": GREY, "ls": ":"}}  # of lines without an encoder; an untrained one is black and dashed
+CONTROLS = {  # beside methods; untrained encoders are black and dashed
+    CONSTANT: {"color": GREY, "ls": ":"},
+    "ImageNet": {"color": "#B8860B", "ls": "-."},
+}
 AXES = {
     "ROC": ("share of false positives", "sensitivity"),
     "PR": ("recall", "precision"),
