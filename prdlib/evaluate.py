@@ -131,8 +131,8 @@ def load_models(names: Sequence[str], run: Run) -> dict[tuple[str, int], DualEnc
 def evaluate_run(run: Run, seed: int = 0, others: Sequence[str] = ()) -> Evaluation:
     """Every usual task for each method's training ``seed`` and for ``others`` (see :func:`load_models`): notebook 05.
 
-    Each table is kept as metrics/05_<name>.csv and .json of the run when its task ends (the overview by the notebook, at
-    its end); prints what each task took, and what is left out and why.
+    Each table is kept as metrics/05_<name>.csv and .json of the run when its task ends, the overview last; prints what
+    each task took, and what is left out and why.
     """
     models = {(m, seed): PRDAdapter(run.trained(m, seed).model) for m in run.config.methods}
     models |= {(name, 0): load_model(name) for name in others}
@@ -142,6 +142,7 @@ def evaluate_run(run: Run, seed: int = 0, others: Sequence[str] = ()) -> Evaluat
             run.keep(table, f"05_{name}")
 
     evaluation = evaluate_models(models, ("all",), run, keep=keep)
+    run.keep(evaluation.overview, "05_overview")
     print("seconds   " + ", ".join(f"{task} {taken:.0f}" for task, taken in evaluation.facts["seconds"].items()))
     for task, why in evaluation.left_out.items():
         print(f"left out  {task}: {why}")

@@ -192,6 +192,7 @@ def test_a_run_keeps_every_table_and_says_what_is_left_out(run, model, capsys, m
     by_task = found.overview.groupby("task")["model"].agg(set)  # ours alone where a task needs more than two encoders
     assert by_task.to_dict() == {"retrieval": {"grounded", "npz:halves"}, "nli": {"grounded"}, "sides": {"grounded"}}
     kept = here.folder / "metrics"
+    assert len(pd.read_csv(kept / "05_overview.csv")) == len(found.overview)
     assert len(pd.read_csv(kept / "05_retrieval.csv")) == len(found.tables["retrieval"]["retrieval"])
     said = capsys.readouterr().out.splitlines()
     assert said[0].startswith("seconds   retrieval ")
