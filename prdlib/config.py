@@ -87,6 +87,7 @@ class ModelConfig:
     image_encoder: str = setting("narrow_resnet", "image encoder", choices=("narrow_resnet", "resnet18", "resnet34",
                                  "resnet50", "vit_b_16", "tf_efficientnet_lite0"))  # fmt: skip
     image_width: int = setting(12, "narrow_resnet: channels of the first stage", low=4, high=256)
+    region_stride: int = setting(16, "narrow_resnet: pixels between neighbouring regions, 8 or 16", choices=(8, 16))
     image_weights: str = setting(
         "", "state dict of the image encoder: a local file, or 'package' for tf_efficientnet_lite0"
     )
@@ -112,6 +113,10 @@ class ModelConfig:
     region_positions: bool = setting(True, "regions have a learnt position where segments are looked for")
 
     def __post_init__(self) -> None:
+        if self.region_stride != 16 and self.image_encoder != "narrow_resnet":
+            raise ConfigError(
+                f"Setting model.region_stride is {self.region_stride}: {self.image_encoder} has regions at stride 16 only."
+            )
         if self.text_encoder == "small_bert" and self.text_width % 32:
             raise ConfigError(f"Setting model.text_width is {self.text_width}: it must be a multiple of 32.")
 

@@ -16,7 +16,15 @@ if TYPE_CHECKING:
 # Raise it when the same (seed, index) gives another film or report, so that no old file or run is taken for a new one.
 PHANTOM_VERSION = 3
 LATER_SETTINGS = {  # not in the name of a run while they have their defaults: older runs keep their names
-    "model": ("segments", "segment_window", "segment_blocks", "distance_bias", "place_pooling", "region_positions"),
+    "model": (
+        "segments",
+        "segment_window",
+        "segment_blocks",
+        "distance_bias",
+        "place_pooling",
+        "region_positions",
+        "region_stride",
+    ),
     "objective": ("segment_weight", "segment_temperature", "discrimination", "quirks"),
     "training": ("mirror", "freeze"),
     "data": ("views", "split_by", "options"),

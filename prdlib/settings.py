@@ -100,7 +100,8 @@ def _check(hint: Any, value: Any, key: str, metadata: Mapping[str, Any]) -> Any:
         raise ConfigError(f"Setting {key} is {value}: it must be a finite number.")
     low, high, choices = metadata.get("low"), metadata.get("high"), metadata.get("choices")
     if choices and value not in choices:
-        raise ConfigError(f"Setting {key} is {value!r}{nearest(value, choices)}: choose one of {', '.join(choices)}.")
+        names = [str(choice) for choice in choices]
+        raise ConfigError(f"Setting {key} is {value!r}{nearest(str(value), names)}: choose one of {', '.join(names)}.")
     if (low is not None and not value >= low) or (high is not None and not value <= high):
         span = f"at least {low}" if high is None else f"{low} to {high}"
         raise ConfigError(f"Setting {key} is {value}: it must be {span}.")
@@ -125,7 +126,7 @@ def reference(cls: type) -> list[dict[str, Any]]:
             meta = part.metadata
             default = default_of(part)
             default = list(default) if isinstance(default, tuple) else default
-            span = ", ".join(meta["choices"]) if meta.get("choices") else (
+            span = ", ".join(map(str, meta["choices"])) if meta.get("choices") else (
                 "" if meta.get("low") is None else f"{meta['low']} to {'' if meta.get('high') is None else meta['high']}".strip()
             )  # fmt: skip
             rows.append({"setting": name, "default": default, "range": span, "help": meta["help"]})

@@ -206,7 +206,7 @@ def _untrained(models: Models) -> tuple[dict[tuple[str, int], PRDModel], dict[st
     twin_of: dict[str, str] = {}
     for (name, seed), model in models.items():
         c, encoder = model.config, model.image_encoder
-        kind = (c.image_encoder, c.image_width, c.image_size, encoder.pixel_mean, encoder.pixel_std)
+        kind = (c.image_encoder, c.image_width, c.region_stride, c.image_size, encoder.pixel_mean, encoder.pixel_std)
         twin = kinds.setdefault(kind, UNTRAINED if not kinds else f"{UNTRAINED} ({name})")
         twin_of[name] = twin
         if (twin, seed) not in twins:

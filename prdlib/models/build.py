@@ -55,6 +55,7 @@ def build_model(
                 image_encoder=settings.image_encoder,
                 image_width=settings.image_width,
                 image_size=config.data.image_size,
+                region_stride=settings.region_stride,
                 text_encoder=text_config.to_dict(),
                 text_pooling=text_pooling,
                 projection_dim=settings.projection_dim,
@@ -106,7 +107,9 @@ def imagenet_twin(model: PRDModel, weights: str = "", seed: int = 1) -> PRDModel
     """
     weights = weights or imagenet_weights(model.config.image_encoder)
     twin = random_twin(model, seed)
-    encoder = build_image_encoder(model.config.image_encoder, model.config.image_width, model.config.image_size)
+    encoder = build_image_encoder(
+        model.config.image_encoder, model.config.image_width, model.config.image_size, model.config.region_stride
+    )
     load_image_weights(encoder, weights)
     twin.image_encoder = encoder.to(model.device)
     twin.config.pixel_statistics = [encoder.pixel_mean, encoder.pixel_std]  # the model's may be others, as BioViL's are

@@ -79,7 +79,9 @@ class PRDModel(PreTrainedModel):
 
     def __init__(self, config: PRDConfig) -> None:
         super().__init__(config)
-        self.image_encoder = build_image_encoder(config.image_encoder, config.image_width, config.image_size)
+        self.image_encoder = build_image_encoder(
+            config.image_encoder, config.image_width, config.image_size, config.region_stride
+        )
         if config.pixel_statistics:
             self.image_encoder.pixel_mean, self.image_encoder.pixel_std = config.pixel_statistics
         self.pixel_input = nn.Identity()  # a place for attribution to hold on to: gradients at the pixels in [0, 1]
@@ -96,7 +98,9 @@ class PRDModel(PreTrainedModel):
             self.report_block = ReportBlock(text_width, config.segment_blocks, _dropout(config.text_encoder))
         if config.place_pooling:
             self.place_pooling = PlacePooling(
-                self.image_encoder.region_dim, config.projection_dim, regions_of(config.image_size)
+                self.image_encoder.region_dim,
+                config.projection_dim,
+                regions_of(config.image_size, config.region_stride),
             )
         if config.segment_regions:
             self.segment_head = SegmentRegionHead(
@@ -104,7 +108,7 @@ class PRDModel(PreTrainedModel):
                 self.image_encoder.pooled_dim,
                 text_width,
                 config.local_dim,
-                regions_of(config.image_size),
+                regions_of(config.image_size, config.region_stride),
                 config.region_positions,
             )
             self.segment_scale = nn.Parameter(torch.tensor(float(np.log(config.initial_logit_scale))))

@@ -1,4 +1,4 @@
-"""Image encoders by name: pixels -> one vector per image and one per region (the grid at stride 16)."""
+"""Image encoders by name: pixels -> one vector per image and one per region (the grid at stride 16, or 8 of narrow_resnet)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ PIXEL_STATISTICS = {
 
 class NarrowResNet(nn.Module):
     """ResNet-18 with ``width`` instead of 64 first channels, for CPUs: a 3 x 3 stem with max pooling, and a last stage
-    without stride, so that regions, Grad-CAM and the pooled vector share one map at stride 16.
+    without stride, so that regions, Grad-CAM and the pooled vector share one map at stride 16. With ``region_stride`` 8 the
+    third stage has none either: four times the regions, each a quarter as large.
 
-    [B, 1, S, S] -> (pooled [B, 8 width], regions [B, 8 width, S / 16, S / 16]).
+    [B, 1, S, S] -> (pooled [B, 8 width], regions [B, 8 width, S / region_stride, S / region_stride]).
     """
 
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, region_stride: int = 16) -> None:
         super().__init__()
         self.stem = nn.Sequential(
             nn.Conv2d(1, width, 3, stride=2, padding=1, bias=False),
@@ -38,7 +39,7 @@ class NarrowResNet(nn.Module):
             nn.MaxPool2d(3, stride=2, padding=1),
         )
         stages, channels = [], width
-        for level, stride in enumerate((1, 2, 2, 1)):
+        for level, stride in enumerate((1, 2, region_stride // 8, 1)):
             planes = width * 2**level
             skip = None
             if channels != planes:
@@ -55,7 +56,7 @@ class NarrowResNet(nn.Module):
         return self.stages
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        """Normalised pixels [B, 1, S, S] -> (pooled [B, 8 width], regions [B, 8 width, S / 16, S / 16])."""
+        """Normalised pixels [B, 1, S, S] -> (pooled [B, 8 width], regions [B, 8 width, h, w]), h = w = S / region_stride."""
         regions = self.stages(self.stem(pixels))
         return regions.mean(dim=(2, 3)), regions
 
@@ -153,14 +154,15 @@ class EfficientNetLiteEncoder(nn.Module):
         return self.net.bn2(self.net.conv_head(features)).mean(dim=(2, 3)), regions
 
 
-def build_image_encoder(name: str, width: int, image_size: int) -> nn.Module:
-    """The encoder ``name``: narrow_resnet (with ``width``), resnet18/34/50, vit_b_16, tf_efficientnet_lite0.
+def build_image_encoder(name: str, width: int, image_size: int, region_stride: int = 16) -> nn.Module:
+    """The encoder ``name``: narrow_resnet (``width`` and ``region_stride`` are its own), resnet18/34/50, vit_b_16, or
+    tf_efficientnet_lite0.
 
     Its forward maps normalised pixels [B, in_channels, S, S] to (pooled [B, pooled_dim], regions [B, region_dim, h, w]).
     Raises WeightsError for an unknown name, and for an ``image_size`` that vit_b_16 cannot cut into patches.
     """
     if name == "narrow_resnet":
-        return NarrowResNet(width)
+        return NarrowResNet(width, region_stride)
     if name in ("resnet18", "resnet34", "resnet50"):
         return ResNetEncoder(name)
     if name == "vit_b_16":

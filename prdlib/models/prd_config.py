@@ -20,6 +20,7 @@ class PRDConfig(PreTrainedConfig):
         image_encoder: str = "narrow_resnet",
         image_width: int = 16,
         image_size: int = 96,
+        region_stride: int = 16,
         text_encoder: Mapping[str, Any] | None = None,
         text_pooling: str = "mean",
         text_projection: str = "linear",
@@ -43,6 +44,7 @@ class PRDConfig(PreTrainedConfig):
         self.image_encoder = image_encoder
         self.image_width = image_width
         self.image_size = image_size
+        self.region_stride = region_stride  # pixels between neighbouring regions; other encoders than narrow_resnet: 16
         self.text_encoder = dict(text_encoder or small_bert_config(2, 128, 2500, 128, 0.1).to_dict())
         self.text_pooling = text_pooling
         self.text_projection = text_projection

@@ -104,9 +104,9 @@ def _check_regions(found: int, known: int) -> None:
         )
 
 
-def regions_of(image_size: int) -> int:
-    """Regions of an image at stride 16."""
-    return (-(-image_size // 16)) ** 2
+def regions_of(image_size: int, stride: int = 16) -> int:
+    """Regions of an image whose sides have ``image_size`` pixels."""
+    return (-(-image_size // stride)) ** 2
 
 
 def words_of_reports(states: Tensor, word_ids: Tensor, segment_index: Tensor) -> tuple[Tensor, Tensor]:

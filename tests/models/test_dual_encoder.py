@@ -50,6 +50,23 @@ def test_every_image_encoder_gives_a_vector_and_a_grid_at_stride_16(name):
     assert regions.shape == (2, encoder.region_dim, 4, 4)
 
 
+@pytest.mark.parametrize("method", ["prd", "grounded"])
+def test_regions_at_stride_8_are_four_times_as_many_and_trainable(method, tiny_config, tmp_path):
+    config = replace(tiny_config, model=replace(tiny_config.model, region_stride=8)).for_method(method)
+    model = build_model(config, 0, REPORTS)[0].eval()
+    with torch.no_grad():
+        assert model.encode_regions(images()).shape[:2] == (3, 16)  # of 32 pixels: 4 x 4
+        coarse = build_model(tiny_config.for_method(method), 0, REPORTS)[0].encode_regions(images())
+        assert coarse.shape[:2] == (3, 4)
+    model.save_pretrained(tmp_path)
+    again = PRDModel.from_pretrained(tmp_path).eval()
+    torch.testing.assert_close(again.encode_images(images()), model.encode_images(images()))
+    with pytest.raises(ConfigError, match=r"region_stride is 8: resnet18 has regions at stride 16 only"):
+        replace(tiny_config.model, region_stride=8, image_encoder="resnet18")
+    with pytest.raises(ConfigError, match=r"model.region_stride is 4.*: choose one of 8, 16"):
+        load_profile("quick", {"model.region_stride": 4})
+
+
 @torch.no_grad()
 def test_embeddings_have_their_shapes_and_norms(model):
     assert model.encode_images(images()).shape == (3, 16)
