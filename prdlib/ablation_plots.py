@@ -51,41 +51,34 @@ def forest(table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> Figure:
     return figure
 
 
-def _shifts(across: pd.Series, up: pd.Series, height: float = 250.0, line: float = 8.0) -> np.ndarray:
-    """Points by which the names beside marks are moved up, lowest mark first, so that no two of neighbours overlap.
-
-    across, up: where the marks are; height: of the axes, and line: of a name, both in points.
-    """
-    x = ((across - across.min()) / max(np.ptp(across), 1e-9)).to_numpy()
-    y = ((up - min(up.min(), 0)) / max(up.max() - min(up.min(), 0), 1e-9)).to_numpy() * height
-    placed: list[int] = []
-    shifts = np.zeros(len(y))
-    for i in np.argsort(y, kind="stable"):
-        near = sorted(y[j] + shifts[j] for j in placed if abs(x[i] - x[j]) < 0.35)
-        for taken in near:
-            if abs(y[i] + shifts[i] - taken) < line:
-                shifts[i] = taken + line - y[i]
-        placed.append(i)
-    return shifts
-
-
 def cost_benefit(table: pd.DataFrame, metric: str) -> Figure:
-    """A metric with its 95 % interval against the minutes of one training. table: see ``with_cost``."""
-    part = table[table["metric"] == metric]
-    figure = Figure(figsize=(6.5, 4.2), layout="constrained")
-    axis = figure.subplots()
-    middle = (part["seconds"].min() + part["seconds"].max()) / 120
-    for row, shift in zip(part.itertuples(), _shifts(part["seconds"], part["value"]), strict=True):
-        colour = GREY if pd.isna(row.minus) else RED if row.p_holm < 0.05 else BLUE
-        minutes = row.seconds / 60
-        axis.plot([minutes, minutes], [row.ci_low, row.ci_high], color=colour, lw=1, alpha=0.5)
-        axis.plot(minutes, row.value, "o", color=colour, ms=5)
-        left = minutes > middle  # of its point, so that the name stays inside the axes
-        axis.annotate(METHOD_NAMES.get(row.method, row.method), (minutes, row.value), xytext=(-5 if left else 5, shift - 3),
-                      fontsize=7, ha="right" if left else "left", textcoords="offset points")  # fmt: skip
+    """A metric with its 95 % interval against the minutes of one training; marks are numbered, the key stands beside the axes.
+
+    table: see ``with_cost``.
+    """
+    part = table[table["metric"] == metric].set_index("method")
+    names = [name for name in in_order(part.index) if pd.notna(part.loc[name, "seconds"])]
+    longest = max(len(METHOD_NAMES.get(name, name)) for name in names)
+    figure = Figure(figsize=(5.4 + 0.075 * longest, max(3.6, 0.16 * len(names) + 0.6)), layout="constrained")
+    axis, key = figure.subplots(1, 2, width_ratios=(5.4, 0.075 * longest + 0.3))
+    for number, name in enumerate(names, start=1):
+        row, place = part.loc[name], (number - 0.5) / len(names)
+        colour = GREY if pd.isna(row["minus"]) else RED if row["p_holm"] < 0.05 else BLUE
+        minutes = row["seconds"] / 60
+        axis.plot([minutes, minutes], [row["ci_low"], row["ci_high"]], color=colour, lw=1, alpha=0.5)
+        for panel, at in ((axis, (minutes, row["value"])), (key, (0.0, place))):
+            panel.plot(*at, "o", color=colour, ms=10, mec="white", clip_on=False)
+            panel.annotate(str(number), at, fontsize=6.5, color="white", ha="center", va="center_baseline")
+        key.annotate(METHOD_NAMES.get(name, name), (0.0, place), xytext=(8, 0), textcoords="offset points", fontsize=7,
+                     va="center")  # fmt: skip
+    key.set(xlim=(-0.05, 1), ylim=(1, 0))
+    key.axis("off")
     axis.axhline(part["chance"].iloc[0], color="black", ls=":", lw=1.2)
     axis.set_xlabel("minutes of one training", fontsize=9)
     axis.set_ylabel(metric, fontsize=9)
-    axis.margins(x=0.15)
+    figure.supxlabel(
+        "lines: 95 % interval; dotted: chance; grey: the baseline; red: differs from it (Holm, p < .05)", fontsize=8
+    )
+    axis.margins(x=0.08)
     axis.tick_params(labelsize=8)
     return figure

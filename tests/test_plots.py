@@ -171,4 +171,6 @@ def test_a_forest_marks_sure_differences_and_what_is_missing():
     assert {to_rgba(line.get_color()) for line in first.lines} >= {to_rgba(RED), to_rgba(GREY)}
     assert [text.get_text() for text in second.texts] == ["missing"]
     axis = cost_benefit(table.assign(seconds=60.0), "m").axes[0]
-    assert [text.get_text() for text in axis.texts] == ["a", "b"]
+    key = axis.figure.axes[1]
+    assert [text.get_text() for text in axis.texts] == ["1", "2"]
+    assert [text.get_text() for text in key.texts] == ["1", "a", "2", "b"]
