@@ -40,8 +40,10 @@ lab: $(STAMP)
 notebooks: quick
 	$(PY) tests/notebooks/refresh.py
 
-# The README's figures, from the newest quick run.
+# The README's figures and tables of results from the stored reference tables; films and scales from the newest quick run.
 figures: quick
+	$(PY) -m prdlib.reference_figures
+	$(PY) tests/test_readme.py
 	cp papermill_runs/latest/figures/01_contact_sheet.png figures/contact_sheet.png
 	cp papermill_runs/latest/figures/01_contact_sheet.json figures/contact_sheet.json
 	cp papermill_runs/latest/figures/04_scales.png figures/three_scales.png
