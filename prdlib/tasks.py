@@ -37,7 +37,6 @@ if TYPE_CHECKING:
 
 Models = Mapping[tuple[str, int], DualEncoder]
 Tables = dict[str, pd.DataFrame]
-BINDING = ["method", "scores", "segments", "place", "exchanged", "value", "ci_low", "ci_high", "n", "seeds", "chance"]
 SHOWN_TESTS = (
     "5 options",
     "swap_laterality",
@@ -369,53 +368,11 @@ def _localisation_lines(tables: Tables) -> pd.DataFrame:
 
 
 def matching(models: Models, run: Run) -> Tables:
-    """A fusion head on the frozen encoders of every training, beside the inner product of the same encoders.
+    """A fusion head on the frozen encoders of every training, see :func:`prdlib.evaluation.matching_tables.matching_tables`."""
+    from prdlib.evaluation.matching_tables import matching_tables
 
-    matching_history: how it learnt; matching_pairs: share of test studies whose own report scores above another's, by either;
-    matching_twins: exchange accuracy across and inside segments (of a model that reads whole reports: sentences);
-    matching_directions: each way apart, and the blind lean of all twins. The head's seed is the training's.
-
-    ConfigError when there are none.
-    """
-    from prdlib.evaluation.embeddings import mean_image
-    from prdlib.evaluation.matching import fit_matching, matching_accuracy, matching_twins
-    from prdlib.evaluation.twins import binding_table, direction_table, make_twins, share, twin_outcomes
-
-    train, test = run.split("train"), run.split("test")
     resamples, limit = run.config.evaluation.bootstrap, run.config.data.word_limit
-    twins, blind = make_twins(test.study_ids, test.images.shape[-1], limit), mean_image(train.images)
-    if not twins.study_ids:
-        raise ConfigError("No test study has two findings to exchange: raise data.n_studies.")
-    history, pairs, outcomes = [], [], []
-    for (name, seed), model in _inner(models).items():
-        probe = fit_matching(model, train, seed)
-        history.append(probe.history.assign(method=name, seed=seed))
-        pairs.append(matching_accuracy(probe, test).assign(method=name, seed=seed))
-        for scores, found in (("inner product", twin_outcomes(PRDAdapter(model), twins, blind)),
-                              ("fusion head", matching_twins(probe, twins, blind))):  # fmt: skip
-            outcomes.append(found.assign(method=name, seed=seed, scores=scores))
-    pairs, outcomes = pd.concat(pairs, ignore_index=True), pd.concat(outcomes, ignore_index=True)
-    told = [
-        {
-            "method": name,
-            "scores": scores,
-            **share(part.pivot(index="study_id", columns="seed", values=scores), resamples),
-        }
-        for name, part in pairs.groupby("method", sort=False)
-        for scores in ("inner product", "fusion head")
-    ]
-    binding, directions = [], []
-    for (name, scores), part in outcomes.groupby(["method", "scores"], sort=False):
-        kind = next(model for (n, _), model in _inner(models).items() if n == name).config.segments
-        kind = kind if kind in ("clause", "item", "phrase") else "sentence"
-        binding.append(binding_table(part, kind, resamples).assign(method=name, scores=scores, segments=kind))
-        directions.append(direction_table(part, resamples).assign(method=name, scores=scores))
-    return {
-        "matching_history": pd.concat(history, ignore_index=True),
-        "matching_pairs": pd.DataFrame(told),
-        "matching_twins": pd.concat(binding, ignore_index=True)[BINDING],
-        "matching_directions": pd.concat(directions, ignore_index=True),
-    }
+    return matching_tables(_inner(models), run.split("train"), run.split("test"), resamples, limit)
 
 
 def _matching_lines(tables: Tables) -> pd.DataFrame:
