@@ -335,7 +335,8 @@ def _auroc_lines(tables: Tables) -> pd.DataFrame:
 
 def localisation(models: Models, run: Run) -> Tables:
     """localisation: every score of the maps of each method, of every control, and the gain over the best of them; maps being of
-    the local similarity, and of Grad-CAM on the global one. lost: phrases that were not scored, by what they are.
+    the local similarity, and of Grad-CAM on the global one. lost: phrases that were not scored, by what they are. moved, of the
+    phantom: whether maps follow a finding that is moved (:mod:`prdlib.evaluation.moved_findings`), beside an untrained model.
 
     Of MS-CXR each phrase is a text of its own, as its protocol has it; of a collection without reports the name of a finding is.
     Elsewhere a phrase stands in its report.
@@ -355,7 +356,31 @@ def localisation(models: Models, run: Run) -> Tables:
         for name in dict.fromkeys(name for name, _ in models)
         for maps in run.map_methods()
     ]
-    return {"localisation": pd.concat(tables, ignore_index=True), "lost": lost_boxes(test.findings, asked.items)}
+    moved = {"moved": _moved(inner, run)} if run.config.data.name == "phantom" else {}
+    return {
+        "localisation": pd.concat(tables, ignore_index=True),
+        "lost": lost_boxes(test.findings, asked.items),
+        **moved,
+    }
+
+
+def _moved(models: Mapping[tuple[str, int], PRDModel], run: Run) -> pd.DataFrame:
+    from prdlib.evaluation.moved_findings import moved_findings, moved_outcomes, moved_table
+    from prdlib.models import random_twin
+
+    test = run.split("test")
+    pairs, tables = moved_findings(test.study_ids, test.images.shape[-1]), []
+    for name in dict.fromkeys(name for name, _ in models):
+        trained = {seed: model for (n, seed), model in models.items() if n == name}
+        for maps, maps_of in run.map_methods().items():
+            outcomes = [
+                moved_outcomes(shown, pairs, maps_of).assign(seed=seed, input=source)
+                for seed, model in trained.items()
+                for source, shown in (("image", model), ("untrained", random_twin(model)))
+            ]
+            table = moved_table(pd.concat(outcomes, ignore_index=True), run.config.evaluation.bootstrap)
+            tables.append(table.assign(method=name, maps=maps))
+    return pd.concat(tables, ignore_index=True)
 
 
 def _localisation_lines(tables: Tables) -> pd.DataFrame:
@@ -364,7 +389,19 @@ def _localisation_lines(tables: Tables) -> pd.DataFrame:
     best = table[~table["input"].isin(["image", "gain over best control"])].groupby(keys)["value"].max()
     own = table[table["input"] == "image"]
     control = best.reindex(pd.MultiIndex.from_frame(own[keys])).to_numpy()
-    return own.assign(control=control, metric=own["metric"] + ", " + own["maps"])
+    lines = own.assign(control=control, metric=own["metric"] + ", " + own["maps"])
+    return pd.concat([lines, _moved_lines(tables["moved"])], ignore_index=True) if "moved" in tables else lines
+
+
+def _moved_lines(table: pd.DataFrame) -> pd.DataFrame:
+    table = table[(table["metric"] == "follows") & (table["moved"] == "all")].rename(columns={"method": "model"})
+    keys = ["model", "maps"]
+    control = table[table["input"] == "untrained"].set_index(keys)["value"]
+    own = table[table["input"] == "image"]
+    return own.assign(
+        control=control.reindex(pd.MultiIndex.from_frame(own[keys])).to_numpy(),
+        metric="a moved finding is followed, " + own["maps"],
+    )
 
 
 def matching(models: Models, run: Run) -> Tables:

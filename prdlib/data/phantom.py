@@ -18,7 +18,7 @@ import pandas as pd
 
 from prdlib.data import phantom_render
 from prdlib.data.groups import report_groups
-from prdlib.data.phantom_findings import KINDS, Finding, draw_findings, exchange, exchanges
+from prdlib.data.phantom_findings import KINDS, SIDES, ZONES, Finding, draw_findings, exchange, exchanges
 from prdlib.data.phantom_pairs import sentence_pairs
 from prdlib.data.phantom_report import Report, write
 from prdlib.data.studies import LABEL_PREFIX, DataError, Studies, empty_drops, split_of
@@ -41,7 +41,7 @@ class PhantomStudy:
     """A study with its truth.
 
     progression: '' or what the report says of finding ``compared`` since the study before. exchanged: '' or the attribute in
-    which this twin differs from its study: 'side', 'zone' or 'grade'.
+    which this twin, or film with a moved finding, differs from its study: 'side', 'zone' or 'grade'.
     """
 
     seed: int
@@ -113,6 +113,20 @@ class PhantomStudy:
         pairs = [(i, j) for name, i, j in options if name == attribute]
         i, j = pairs[int(rng.integers(len(pairs)))]
         return replace(self, findings=exchange(self.findings, attribute, i, j), exchanged=attribute)
+
+    def moved(self) -> tuple[PhantomStudy, int] | None:
+        """The same film with one finding elsewhere, on the other side or in another zone, and which finding that is; nothing
+        else differs. None when no finding has a side or a zone."""
+        rng = generator(self.seed, self.index, "moved")
+        options = [(name, i) for i, f in enumerate(self.findings) for name in ("side", "zone") if getattr(f, name)]
+        if not options:
+            return None
+        name, i = options[int(rng.integers(len(options)))]
+        others = [place for place in {"side": SIDES, "zone": ZONES}[name] if place != getattr(self.findings[i], name)]
+        place = others[int(rng.integers(len(others)))]
+        findings = list(self.findings)
+        findings[i] = replace(findings[i], **{name: place})
+        return replace(self, findings=tuple(findings), exchanged=name), i
 
 
 def study(seed: int, index: int) -> PhantomStudy:
