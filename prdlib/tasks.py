@@ -369,7 +369,8 @@ def _moved(models: Mapping[tuple[str, int], PRDModel], run: Run) -> pd.DataFrame
     from prdlib.models import random_twin
 
     test = run.split("test")
-    pairs, tables = moved_findings(test.study_ids, test.images.shape[-1]), []
+    pairs = moved_findings(test.study_ids, test.images.shape[-1], run.config.data.word_limit)
+    tables = []
     for name in dict.fromkeys(name for name, _ in models):
         trained = {seed: model for (n, seed), model in models.items() if n == name}
         for maps, maps_of in run.map_methods().items():
@@ -394,10 +395,10 @@ def _localisation_lines(tables: Tables) -> pd.DataFrame:
 
 
 def _moved_lines(table: pd.DataFrame) -> pd.DataFrame:
-    table = table[(table["metric"] == "follows") & (table["moved"] == "all")].rename(columns={"method": "model"})
+    table = table[(table["input"] == "image") & (table["moved"] == "all")].rename(columns={"method": "model"})
     keys = ["model", "maps"]
-    control = table[table["input"] == "untrained"].set_index(keys)["value"]
-    own = table[table["input"] == "image"]
+    control = table[table["metric"] == "follows, other words"].set_index(keys)["value"]
+    own = table[table["metric"] == "follows, own words"]
     return own.assign(
         control=control.reindex(pd.MultiIndex.from_frame(own[keys])).to_numpy(),
         metric="a moved finding is followed, " + own["maps"],

@@ -1,12 +1,15 @@
-"""Does a map follow a finding? Two films that differ in the place of one finding alone, both asked for the finding's name alone.
+"""Does a map follow a finding? Two films that differ in the place of one finding alone, both asked with the same words.
 
-Pointing in one film can be a prior of place, since the report says where, and findings have places where they are common. Here
-the words are the same for both films and say no place, so what the map knows without the film is the same twice:
+Pointing in one film can be a prior of place: the report says where, and findings have places where they are common. Here the
+study's own report is asked of its film and of the film in which the finding has moved, so what a map knows without the film is
+the same twice:
 
-    follows     the map is higher in the study's box against the moved one in the study's film than it is in the moved film. A map
-                without sight is the same for both: a tie, which counts half, so that its score is exactly 1/2
-    both        the maximum lies in the finding's box in both films. A map without sight can be right in both only where the
-                boxes overlap; chance: a random point in each film
+    follows     the map is higher in the finding's old box against its new one in the study's film than it is in the moved film. A
+                map without sight does not change: a tie, which counts half, so that its score is exactly 1/2
+    other words the same films, asked with another study's report for a finding that this study has not. A map that lights up
+                wherever something lies, whatever is asked, follows with these as well; so does an untrained one, or the other way
+                round, since any convolution reacts to what has changed
+    gain        of the own words over the other ones: what counts, chance 0
 """
 
 from __future__ import annotations
@@ -18,73 +21,83 @@ import numpy as np
 import pandas as pd
 
 from prdlib.data import phantom
-from prdlib.evaluation.grounding import Phrase, box_area, pointing
+from prdlib.evaluation.grounding import Phrase, phrases
+from prdlib.evaluation.image_gain import FEWEST
 from prdlib.evaluation.localisation import inside_box, phrase_maps
-from prdlib.evaluation.twins import share
+from prdlib.evaluation.statistics import redraw_seeds, resampled_studies
 from prdlib.models import PRDModel
-from prdlib.text import normalise
+from prdlib.repro import generator
+from prdlib.text import find_breaks, tag
 
-METRICS = ("follows", "both")
 COLUMNS = ["metric", "moved", "input", "value", "ci_low", "ci_high", "n", "seeds", "chance"]
+METRICS = {"own": ("follows, own words", 0.5), "other": ("follows, other words", 0.5), "gain": ("gain", 0.0)}
 
 
 class MovedFindings(NamedTuple):
     """n pairs of films. study_ids: n; moved: 'side' or 'zone' of each; images: uint8 [2 n, S, S], the studies' films, then those
-    with the finding moved; texts: 2 n names as words; items: 2 n phrases with the finding's box in their own film."""
+    with the finding moved; inside: bool [2 n, S, S], its box in each; reports: n marked words; asked, others: n phrases of these
+    reports, row k of pair k: its own, and a finding of another study's report that study k has not."""
 
     study_ids: tuple[str, ...]
     moved: tuple[str, ...]
     images: np.ndarray
-    texts: list[tuple[str, ...]]
-    items: list[Phrase]
+    inside: np.ndarray
+    reports: list[tuple[str, ...]]
+    asked: list[Phrase]
+    others: list[Phrase]
 
 
-def moved_findings(study_ids: Sequence[str], size: int) -> MovedFindings:
-    """Of phantom studies ('phantom-<seed>-<index>'); those without a finding that has a side or a zone, or whose finding is
-    drawn outside the film in one of the two, are left out. size: pixels."""
-    ids, moved, names, films, boxes = [], [], [], [], []
+def moved_findings(study_ids: Sequence[str], size: int, word_limit: int | None = None, seed: int = 0) -> MovedFindings:
+    """Of phantom studies ('phantom-<seed>-<index>'): those with a finding that has a side or a zone, whose words lie inside the
+    word limit, and for which another of them has a finding that they have not. size: pixels."""
+    found = []
     for study_id in study_ids:
         study = phantom.study(*(int(part) for part in str(study_id).split("-")[1:3]))
-        found = study.moved()
-        if found is None:
+        if (moved := study.moved()) is None:
             continue
-        other, i = found
-        places = [item.truth(size)[i]["box"] for item in (study, other)]
-        if None in places:
-            continue
-        ids.append(str(study_id))
-        moved.append(other.exchanged)
-        names.append(study.findings[i].name)
-        films.append([item.render(size) for item in (study, other)])
-        boxes.append(places)
-    images = (
-        np.stack([pair[k] for k in (0, 1) for pair in films]) if films else np.zeros((0, size, size), dtype=np.uint8)
+        tagged = find_breaks(tag([study.report], word_limit))[0]
+        truths = [item.truth(size)[moved[1]] for item in (study, moved[0])]
+        asked = phrases([truths[:1]], [tagged.offsets])
+        if asked and truths[1]["box"] is not None:
+            found.append((str(study_id), study, *moved, tagged.marked, asked[0], truths[1]["box"]))
+    rng = generator(seed, "moved findings")
+    pairs = []
+    for row in found:
+        present = {finding.name for finding in row[1].findings}
+        able = [other for other in found if other[5].name not in present]
+        if able:
+            pairs.append((*row, able[int(rng.integers(len(able)))]))
+    films = [[pair[k].render(size) for pair in pairs] for k in (1, 2)]
+    boxes = [pair[5] for pair in pairs] + [Phrase(0, "", (), tuple(pair[6])) for pair in pairs]
+    reports = [pair[4] for pair in pairs] + [pair[7][4] for pair in pairs]
+    return MovedFindings(
+        tuple(pair[0] for pair in pairs),
+        tuple(pair[2].exchanged for pair in pairs),
+        np.array([film for part in films for film in part], dtype=np.uint8).reshape(-1, size, size),
+        inside_box(boxes, size),
+        reports,
+        [pair[5]._replace(row=k) for k, pair in enumerate(pairs)],
+        [pair[7][5]._replace(row=k) for k, pair in enumerate(pairs)],
     )
-    texts = [tuple(normalise(name).split()) for name in names]
-    items = [
-        Phrase(k * len(ids) + row, name, tuple(range(len(texts[row]))), tuple(boxes[row][k]))
-        for k in (0, 1)
-        for row, name in enumerate(names)
-    ]
-    return MovedFindings(tuple(ids), tuple(moved), images, texts * 2, items)
 
 
 def moved_outcomes(
     model: PRDModel, pairs: MovedFindings, maps_of: Callable[..., np.ndarray] = phrase_maps
 ) -> pd.DataFrame:
-    """One row per pair: study_id, moved, follows (1, 0, or 1/2 of a tie), both (1 or 0), area (chance of both).
+    """One row per pair: study_id, moved, own and other (1, 0, or 1/2 of a tie), and gain, the first minus the second.
 
     maps_of: as of :func:`prdlib.evaluation.localisation.localisation_maps`.
     """
     number, size = len(pairs.study_ids), pairs.images.shape[-1]
-    if not number:
-        return pd.DataFrame(columns=["study_id", "moved", *METRICS, "area"])
-    maps = maps_of(model, pairs.images, pairs.texts, pairs.items, size).astype(np.float64)
-    hits, areas = (values.reshape(2, number) for values in (pointing(maps, pairs.items), box_area(pairs.items)))
-    return pd.DataFrame(
-        {"study_id": pairs.study_ids, "moved": pairs.moved, "follows": follows(maps, inside_box(pairs.items, size)),
-         "both": hits.all(axis=0).astype(float), "area": areas.prod(axis=0)}
-    )  # fmt: skip
+    outcomes = pd.DataFrame({"study_id": pairs.study_ids, "moved": pairs.moved})
+    for name, items, texts in (
+        ("own", pairs.asked, pairs.reports[:number]),
+        ("other", pairs.others, pairs.reports[number:]),
+    ):
+        both = [item._replace(row=item.row + k * number) for k in (0, 1) for item in items]
+        maps = maps_of(model, pairs.images, texts * 2, both, size)
+        outcomes[name] = follows(maps.astype(np.float64), pairs.inside)
+    return outcomes.assign(gain=outcomes["own"] - outcomes["other"])
 
 
 def follows(maps: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -93,25 +106,33 @@ def follows(maps: np.ndarray, inside: np.ndarray) -> np.ndarray:
     maps: [2 n, S, S], inside: [2 n, S, S] bool, the boxes: of the studies' films, then of the moved. Pixels of both boxes say
     nothing and are left out; 1/2 where nothing else is left of one of them.
     """
-    (first, second), (here, there) = (x.reshape(2, -1, *x.shape[1:]) for x in (maps, inside))
-    shared = here & there
-    gains = []
-    for a, b, h, t in zip(first, second, here & ~shared, there & ~shared, strict=True):
-        gains.append((a[h].mean() - a[t].mean()) - (b[h].mean() - b[t].mean()) if h.any() and t.any() else 0.0)
+    number = len(maps) // 2
+    gains = np.zeros(number)
+    for k, (a, b, here, there) in enumerate(
+        zip(maps[:number], maps[number:], inside[:number], inside[number:], strict=True)
+    ):
+        old, new = here & ~there, there & ~here
+        if old.any() and new.any():
+            gains[k] = (a[old].mean() - a[new].mean()) - (b[old].mean() - b[new].mean())
     return (1 + np.sign(gains)) / 2
 
 
-def moved_table(outcomes: pd.DataFrame, resamples: int = 1000) -> pd.DataFrame:
-    """Both scores over all pairs and by what moved, with 95 % intervals over studies and training seeds.
+def moved_table(outcomes: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
+    """Own words, other words and the gain, over all pairs and by what moved, with 95 % intervals over studies and training seeds.
 
-    outcomes: rows of :func:`moved_outcomes` with columns seed and input ('image', 'untrained'). Columns: see COLUMNS.
+    outcomes: rows of :func:`moved_outcomes` with columns seed and input ('image', 'untrained'). Columns: see COLUMNS; fewer than
+    FEWEST pairs get no interval (NaN).
     """
     rows = []
     for source, given in outcomes.groupby("input", sort=False):
-        for metric in METRICS:
+        for column, (metric, chance) in METRICS.items():
             for name in ("all", *sorted(given["moved"].unique())):
                 part = given if name == "all" else given[given["moved"] == name]
-                wide = part.pivot(index="study_id", columns="seed", values=metric)
-                chance = 0.5 if metric == "follows" else part["area"].mean()
-                rows.append({"metric": metric, "moved": name, "input": source, **share(wide, resamples, chance)})
+                wide = part.pivot(index="study_id", columns="seed", values=column).to_numpy()
+                low = high = np.nan
+                if len(wide) >= FEWEST:
+                    draws = redraw_seeds(resampled_studies(wide[None], resamples, seed), seed)[0]
+                    low, high = np.percentile(draws if column == "gain" else draws.clip(0, 1), [2.5, 97.5])
+                rows.append({"metric": metric, "moved": name, "input": source, "value": wide.mean(), "ci_low": low,
+                             "ci_high": high, "n": len(wide), "seeds": wide.shape[1], "chance": chance})  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 
 from prdlib.data import phantom
-from prdlib.evaluation.localisation import inside_box
 from prdlib.evaluation.moved_findings import follows, moved_findings, moved_outcomes, moved_table
+from prdlib.text import plain, tag
 
 IDS = [f"phantom-0-{index:06d}" for index in range(40)]
 SIZE = 48
@@ -18,42 +18,48 @@ def pairs():
 
 
 def test_one_finding_has_moved_and_nothing_else(pairs):
-    assert 20 < len(pairs.study_ids) < 40
-    assert len(pairs.images) == len(pairs.texts) == len(pairs.items) == 2 * len(pairs.study_ids)
-    for study_id, name in zip(pairs.study_ids, pairs.moved, strict=True):
+    number = len(pairs.study_ids)
+    assert 20 < number < 40
+    assert len(pairs.images) == len(pairs.inside) == len(pairs.reports) == 2 * number
+    for row, (study_id, name) in enumerate(zip(pairs.study_ids, pairs.moved, strict=True)):
         study = phantom.study(0, int(study_id.rsplit("-", 1)[1]))
         other, i = study.moved()
         assert getattr(other.findings[i], name) != getattr(study.findings[i], name)
         assert [f for k, f in enumerate(other.findings) if k != i] == [
             f for k, f in enumerate(study.findings) if k != i
         ]
-    number = len(pairs.study_ids)
-    for row in range(number):
-        first, second = pairs.images[row].astype(int), pairs.images[number + row].astype(int)
-        inside = inside_box([pairs.items[row], pairs.items[number + row]], SIZE).any(axis=0)
-        changed = np.abs(first - second)
+        assert pairs.asked[row].name == study.findings[i].name
+        assert plain(pairs.reports[row]) == tag([study.report])[0].words
+        assert pairs.others[row].name not in [finding.name for finding in study.findings]
+        changed = np.abs(pairs.images[row].astype(int) - pairs.images[number + row])
+        inside = pairs.inside[row] | pairs.inside[number + row]
         assert changed[inside].mean() > changed[~inside].mean()  # what differs lies in the boxes
-        assert pairs.texts[row] == pairs.texts[number + row]
 
 
-def test_sight_follows_a_prior_ties_and_the_wrong_way_is_wrong(pairs):
+def test_sight_gains_while_a_prior_and_what_lights_up_for_any_words_do_not(pairs):
     number = len(pairs.study_ids)
-    boxes = inside_box(pairs.items, SIZE).astype(float)
+    boxes = pairs.inside.astype(float)
+    own = [item.name for item in pairs.asked]
 
     def sees(model, images, texts, items, size):
-        return boxes + np.linspace(0, 0.1, SIZE)
+        return boxes * (items[0].name == own[0]) + np.linspace(0, 0.1, SIZE)
 
     def knows(model, images, texts, items, size):
         return np.concatenate([boxes[:number]] * 2)
 
-    def wrong(model, images, texts, items, size):
-        return np.concatenate([boxes[number:], boxes[:number]])
+    def lights_up(model, images, texts, items, size):
+        return boxes
 
-    values = {f.__name__: moved_outcomes(None, pairs, f)[["follows", "both"]].mean() for f in (sees, knows, wrong)}
-    assert values["sees"].tolist() == [1, 1]
-    assert values["knows"]["follows"] == 0.5
-    assert values["knows"]["both"] < 0.5
-    assert values["wrong"]["follows"] == 0
+    def wrong(model, images, texts, items, size):
+        return -boxes
+
+    values = {
+        f.__name__: moved_outcomes(None, pairs, f).mean(numeric_only=True) for f in (sees, knows, lights_up, wrong)
+    }
+    assert values["sees"].tolist() == [1, 0.5, 0.5]
+    assert values["knows"].tolist() == [0.5, 0.5, 0]
+    assert values["lights_up"].tolist() == [1, 1, 0]
+    assert values["wrong"].tolist() == [0, 0, 0]
 
 
 def test_follows_is_the_double_difference_outside_what_both_boxes_share():
@@ -77,9 +83,15 @@ def test_the_table_has_chance_interval_and_seeds(pairs):
         moved_outcomes(None, pairs, maps_of).assign(seed=seed, input="untrained") for seed, maps_of in enumerate(maps)
     ]
     table = moved_table(pd.concat(found), 200).set_index(["metric", "moved"])
-    row = table.loc[("follows", "all")]
-    assert (row["n"], row["seeds"], row["chance"]) == (len(pairs.study_ids), 2, 0.5)
-    assert row["ci_low"] < 0.5 < row["ci_high"]  # maps of noise
-    assert table.loc[("both", "all"), "chance"] < 0.1
-    assert moved_findings([], SIZE).images.shape == (0, SIZE, SIZE)
-    assert moved_outcomes(None, moved_findings([], SIZE)).empty
+    for metric, chance in (("follows, own words", 0.5), ("follows, other words", 0.5), ("gain", 0.0)):
+        row = table.loc[(metric, "all")]
+        assert (row["n"], row["seeds"], row["chance"]) == (len(pairs.study_ids), 2, chance)
+        assert row["ci_low"] < chance < row["ci_high"]  # maps of noise
+    own, other, gain = (table.loc[(metric, "all"), "value"] for metric in table.index.unique(0))
+    assert gain == pytest.approx(own - other)
+
+
+def test_without_pairs_nothing_is_asked():
+    none = moved_findings([], SIZE)
+    assert none.images.shape == (0, SIZE, SIZE)
+    assert moved_outcomes(None, none, lambda *_: np.zeros((0, SIZE, SIZE))).empty
