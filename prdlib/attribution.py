@@ -2,13 +2,16 @@
 
 The target is always one pair's own similarity, never a softmax over the batch: Integrated Gradients enlarges the batch, so
 an in-batch value would not be a function of one example. A map says what the score depends on, not that the model is right.
+Methods that cover or leave out parts instead of taking gradients: prdlib.attribution_masking. All of them by name, of images of
+any size, and of the lead of a report over a perturbed copy: prdlib.attribution_methods.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -27,10 +30,11 @@ from prdlib.text import plain
 
 @dataclass(frozen=True)
 class Attribution:
-    """maps: [N, S, S] signed contribution per pixel; words: [N, W] per word of the report, or None; method and target in
-    words; delta: [N] completeness error of Integrated Gradients (sum of contributions - change of the score), or None."""
+    """maps: [N, S, S] signed contribution per pixel, or None of a method for words alone; words: [N, W] per word of the report,
+    or None; method and target in words; delta: [N] completeness error (sum of contributions - change of the score from the
+    baseline), or None of a method that does not promise that they are equal."""
 
-    maps: np.ndarray
+    maps: np.ndarray | None
     words: np.ndarray | None
     method: str
     target: str
@@ -64,7 +68,8 @@ def grad_cam(model: PRDModel, images: np.ndarray, reports: Sequence[Sequence[str
     return Attribution(maps.cpu().numpy(), None, "Grad-CAM", "similarity of the pair")
 
 
-def phrase_grad_cam(
+def phrase_attribution(
+    method: Callable[[PRDModel, np.ndarray, Sequence[Sequence[str]]], np.ndarray],
     model: PRDModel,
     images: np.ndarray,
     reports: Sequence[Sequence[str]],
@@ -72,10 +77,11 @@ def phrase_grad_cam(
     size: int,
     batch_size: int = 64,
 ) -> np.ndarray:
-    """Grad-CAM of the image and a phrase alone ("small left pleural effusion"), for each phrase: [P, size, size].
+    """Maps of the image and a phrase alone ("small left pleural effusion"), for each phrase: [P, size, size].
 
-    images: uint8 [N, S, S]; reports: N marked words; items: phrases with rows of these. A map for the whole report cannot point
-    to one of its findings. For :func:`prdlib.evaluation.localisation.localisation_maps`.
+    method: (model, images [n, S, S], n word lists) -> maps [n, S, S]; images: uint8 [N, S, S]; reports: N marked words; items:
+    phrases with rows of these. A map for the whole report cannot point to one of its findings. For
+    :func:`prdlib.evaluation.localisation.localisation_maps`.
     """
     if not items:
         return np.zeros((0, size, size), dtype=np.float32)
@@ -83,10 +89,13 @@ def phrase_grad_cam(
     texts = [[words[item.row][w] for w in item.first_mention] for item in items]
     rows = [item.row for item in items]
     parts = [slice(i, i + batch_size) for i in range(0, len(items), batch_size)]
-    maps = np.concatenate([grad_cam(model, images[rows[part]], texts[part]).maps for part in parts])
-    return interpolate(torch.from_numpy(maps)[:, None], size=(size, size), mode="bilinear", align_corners=False)[
-        :, 0
-    ].numpy()
+    maps = torch.from_numpy(np.concatenate([method(model, images[rows[part]], texts[part]) for part in parts]))
+    return interpolate(maps[:, None], size=(size, size), mode="bilinear", align_corners=False)[:, 0].numpy()
+
+
+def phrase_grad_cam(model: PRDModel, *asked: Any, **options: Any) -> np.ndarray:
+    """:func:`phrase_attribution` by Grad-CAM: (model, images, reports, items, size) -> [P, size, size]."""
+    return phrase_attribution(lambda *pairs: grad_cam(*pairs).maps, model, *asked, **options)
 
 
 def integrated_gradients(
@@ -105,18 +114,11 @@ def integrated_gradients(
     model.eval()
     pixels = model.prepare_images(torch.from_numpy(images))
     blank = model.prepare_images(torch.from_numpy(baseline_image[None])).expand_as(pixels)
-    tokens = _rows_of_reports(model, reports)
-    is_word = tokens["word_ids"] >= 0
-    padding = model.word_tokenizer.pad_id
-    baseline_ids = torch.where(is_word, torch.full_like(tokens["input_ids"], padding), tokens["input_ids"])
+    tokens = rows_of_reports(model, reports)
+    baseline_ids = without_words(model, tokens)
 
     def similarity(values: Tensor, ids: Tensor, mask: Tensor, there: Tensor) -> Tensor:
-        """there: [N, S] bool, the segments of a report; ids and mask [N, S L] have them one behind the other."""
-        sequences = {"input_ids": ids.reshape(there.numel(), -1), "attention_mask": mask.reshape(there.numel(), -1)}
-        if model.config.segments != "none":
-            place = torch.arange(there.numel(), device=ids.device).view_as(there)
-            sequences["segment_index"] = place.masked_fill(~there, -1)
-        return (model.encode_images(values) * model.encode_reports(sequences)).sum(dim=1)
+        return (model.encode_images(values) * encode_rows(model, ids, mask, there)).sum(dim=1)
 
     layers = [model.text_encoder.get_input_embeddings(), model.pixel_input]
     fixed = (tokens["attention_mask"], tokens["there"])
@@ -144,7 +146,7 @@ def integrated_gradients(
     )
 
 
-def _rows_of_reports(model: PRDModel, reports: Sequence[Sequence[str]]) -> dict[str, Tensor]:
+def rows_of_reports(model: PRDModel, reports: Sequence[Sequence[str]]) -> dict[str, Tensor]:
     """Tokens with a row for each report, whose segments stand one behind the other: input_ids, attention_mask, word_ids [N, S L]
     and there [N, S] bool. A report that is not divided is one segment."""
     tokens = model.tokenise(reports)
@@ -159,13 +161,27 @@ def _rows_of_reports(model: PRDModel, reports: Sequence[Sequence[str]]) -> dict[
     }
 
 
-def phrase_gradients(
-    model: PRDModel, images: np.ndarray, texts: Sequence[Sequence[str]], steps: int = 16, cell: int = 16
-) -> np.ndarray:
-    """Integrated Gradients of <v_i, u_i> over pixels alone, from a black image, summed over cells of ``cell`` pixels.
+def without_words(model: PRDModel, tokens: dict[str, Tensor]) -> Tensor:
+    """The baseline of reports: input_ids [N, S L] with [PAD] for every piece of a word, special tokens left where they are."""
+    return tokens["input_ids"].masked_fill(tokens["word_ids"] >= 0, model.word_tokenizer.pad_id)
 
-    images: uint8 [N, S, S]; texts: N word lists; steps: points of the path. Returns [N, S, S]: the cells' means, enlarged as
-    word-to-region maps are, so that both kinds of maps point with the same resolution.
+
+def encode_rows(model: PRDModel, ids: Tensor, mask: Tensor, there: Tensor) -> Tensor:
+    """report_embeds [N, D] of :func:`rows_of_reports`: ids and mask [N, S L] hold the segments that are there [N, S] one behind
+    the other, so that N stays the first dimension, which Captum enlarges."""
+    sequences = {"input_ids": ids.reshape(there.numel(), -1), "attention_mask": mask.reshape(there.numel(), -1)}
+    if model.config.segments != "none":
+        place = torch.arange(there.numel(), device=ids.device).view_as(there)
+        sequences["segment_index"] = place.masked_fill(~there, -1)
+    return model.encode_reports(sequences)
+
+
+def pixel_gradients(
+    model: PRDModel, images: np.ndarray, texts: Sequence[Sequence[str]], steps: int = 16, batch_size: int = 256
+) -> Attribution:
+    """Integrated Gradients of <v_i, u_i> over pixels alone, from a black image, which is no other study's.
+
+    images: uint8 [N, S, S]; texts: N word lists; steps: points of the path; batch_size: bounds memory.
     """
     model.eval()
     pixels = model.prepare_images(torch.from_numpy(images))
@@ -175,10 +191,23 @@ def phrase_gradients(
     def similarity(values: Tensor, text: Tensor) -> Tensor:
         return (model.encode_images(values) * text).sum(dim=1)
 
+    black = torch.zeros_like(pixels)
     values = IntegratedGradients(similarity).attribute(
-        pixels, torch.zeros_like(pixels), additional_forward_args=(embeds,), n_steps=steps, internal_batch_size=256
+        pixels, black, additional_forward_args=(embeds,), n_steps=steps, internal_batch_size=batch_size
     )
-    return by_cell(values.detach()[:, 0].float().cpu().numpy(), cell)
+    values = values.detach()[:, 0].float()
+    with torch.no_grad():
+        delta = values.sum(dim=(1, 2)) - (similarity(pixels, embeds) - similarity(black, embeds))
+    maps = values.cpu().numpy()
+    return Attribution(maps, None, "Integrated Gradients", "similarity of the pair", delta.cpu().numpy())
+
+
+def phrase_gradients(
+    model: PRDModel, images: np.ndarray, texts: Sequence[Sequence[str]], steps: int = 16, cell: int = 16
+) -> np.ndarray:
+    """:func:`pixel_gradients` summed over cells of ``cell`` pixels: [N, S, S], the cells' means, enlarged as word-to-region maps
+    are, so that both kinds of maps point with the same resolution."""
+    return by_cell(pixel_gradients(model, images, texts, steps).maps, cell)
 
 
 def by_cell(maps: np.ndarray, cell: int = 16) -> np.ndarray:

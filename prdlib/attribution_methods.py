@@ -1,0 +1,157 @@
+"""Every method by name: maps of phrases for scores, and explanations of pairs in the coordinates of images of any size.
+
+A target is a pair's similarity <v, u>, or its lead over a perturbed copy of the report, <v, u> - <v, u'>. All methods here are
+linear in the score, so a lead's attribution is the report's minus the copy's; a word of the copy counts for the word that it was.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from prdlib.attribution import (
+    Attribution,
+    by_cell,
+    grad_cam,
+    integrated_gradients,
+    phrase_attribution,
+    phrase_grad_cam,
+    phrase_gradients,
+)
+from prdlib.attribution_masking import occlusion, word_attribution
+from prdlib.evaluation import localisation
+from prdlib.images import fit, resize
+from prdlib.models import PRDModel
+from prdlib.text import Perturbed, plain
+
+Method = Callable[..., Attribution]
+
+
+def gradients_from_black(
+    model: PRDModel, images: np.ndarray, reports: Sequence[Sequence[str]], **options: int
+) -> Attribution:
+    """:func:`prdlib.attribution.integrated_gradients` from a black image."""
+    return integrated_gradients(model, images, reports, np.zeros_like(images[0]), **options)
+
+
+PAIR_METHODS: dict[str, Method] = {
+    "Grad-CAM": grad_cam,
+    "Integrated Gradients": gradients_from_black,
+    "Occlusion": occlusion,
+    "Shapley values": partial(word_attribution, method="Shapley values"),
+    "Word ablation": partial(word_attribution, method="Word ablation"),
+}  # (model, images uint8 [N, S, S], N word lists, **options) -> Attribution
+
+
+def occlusion_maps(model: PRDModel, images: np.ndarray, texts: Sequence[Sequence[str]]) -> np.ndarray:
+    """:func:`prdlib.attribution_masking.occlusion` as smooth maps [N, S, S]: its plateaus point to their corner."""
+    return by_cell(occlusion(model, images, texts).maps, max(1, images.shape[-1] // 8))
+
+
+def map_methods(attention_temperature: float = 4.0) -> dict[str, Callable[..., np.ndarray]]:
+    """Maps of phrases by name: (model, images, reports, items, size) -> [P, size, size], see prdlib.evaluation.localisation.
+
+    'word maps' are the model's own (word-to-region attention, or cosines of segments and regions) and no attribution; the others
+    are of the similarity of the image and the phrase alone.
+    """
+    return {
+        "word maps": partial(localisation.phrase_maps, attention_temperature=attention_temperature),
+        "Grad-CAM": phrase_grad_cam,
+        "Integrated Gradients": partial(phrase_attribution, phrase_gradients),
+        "Occlusion": partial(phrase_attribution, occlusion_maps),
+    }
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """map: float [H, W], signed contribution per pixel of the image as it was given, 0 where the model's square cut it off, or
+    None of a method for words alone; words with their contributions values [W], or () and None of a method for images alone;
+    method, target; delta: completeness error, or None (see :class:`prdlib.attribution.Attribution`)."""
+
+    map: np.ndarray | None
+    words: tuple[str, ...]
+    values: np.ndarray | None
+    method: str
+    target: str
+    delta: float | None
+
+
+def explain(
+    model: PRDModel,
+    images: Sequence[np.ndarray],
+    reports: Sequence[Sequence[str]],
+    method: str = "Integrated Gradients",
+    against: Sequence[Perturbed] | None = None,
+    batch_size: int = 32,
+    **options: int,
+) -> list[Explanation]:
+    """Explanations of N pairs, ``batch_size`` at a time.
+
+    images: N arrays uint8 [H, W] of any size; reports: N (marked) word lists; method: of PAIR_METHODS, with its options; against:
+    perturbed copies of the reports, whose lead is then explained: words that only a copy has stand behind the report's.
+    Raises ValueError for an unknown method and for lists of different length.
+    """
+    if method not in PAIR_METHODS:
+        raise ValueError(f"Unknown method {method!r}: choose one of {', '.join(PAIR_METHODS)}.")
+    lengths = {len(images), len(reports), len(reports if against is None else against)}
+    if len(lengths) != 1:
+        raise ValueError(
+            f"images, reports and against differ in length ({sorted(lengths)}): give one of each for every pair."
+        )
+    found: list[Explanation] = []
+    for start in range(0, len(images), batch_size):
+        part = slice(start, start + batch_size)
+        copies = None if against is None else against[part]
+        found += _explain(model, images[part], reports[part], PAIR_METHODS[method], copies, options)
+    return found
+
+
+def _explain(
+    model: PRDModel,
+    images: Sequence[np.ndarray],
+    reports: Sequence[Sequence[str]],
+    method: Method,
+    against: Sequence[Perturbed] | None,
+    options: Mapping[str, int],
+) -> list[Explanation]:
+    size = model.config.image_size
+    squares = np.stack([resize(image, size) for image in images])
+    result, target = method(model, squares, reports, **options), "similarity of the pair"
+    lead = None
+    if against is not None:
+        lead, target = (
+            method(model, squares, [copy.marked for copy in against], **options),
+            "lead over the perturbed report",
+        )
+    found = []
+    for i, (image, report) in enumerate(zip(images, reports, strict=True)):
+        words, values, place, delta = plain(report), None, None, None
+        if result.words is not None:
+            values = result.words[i, : len(words)]
+            if lead is not None:
+                words, values = lead_by_word(words, values, against[i], lead.words[i])
+        if result.maps is not None:
+            place = fit(*image.shape, size).to_image(result.maps[i] - (0 if lead is None else lead.maps[i]))
+        if result.delta is not None:
+            delta = float(result.delta[i] - (0 if lead is None else lead.delta[i]))
+        found.append(Explanation(place, words if values is not None else (), values, result.method, target, delta))
+    return found
+
+
+def lead_by_word(
+    words: Sequence[str], values: np.ndarray, copy: Perturbed, copy_values: np.ndarray
+) -> tuple[tuple[str, ...], np.ndarray]:
+    """(words, contributions to the lead): those of the report [W] minus the copy's [V], each at the word that it was.
+
+    Words that only the copy has stand behind, in order; a word that the copy left out keeps its own contribution.
+    """
+    added = [part for part in copy.operations if isinstance(part, str)]
+    places = [part if isinstance(part, int) else None for part in copy.operations]
+    total = np.concatenate([np.asarray(values, dtype=float), np.zeros(len(added))])
+    new = iter(range(len(words), len(total)))
+    for place, value in zip(places, copy_values, strict=False):
+        total[next(new) if place is None else place] -= value
+    return (*words, *added), total
