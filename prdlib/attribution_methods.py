@@ -22,7 +22,8 @@ from prdlib.attribution import (
     phrase_gradients,
 )
 from prdlib.attribution_masking import occlusion, word_attribution
-from prdlib.evaluation import localisation
+from prdlib.data.batches import EvaluationData
+from prdlib.evaluation import grounding, localisation
 from prdlib.images import fit, resize
 from prdlib.models import PRDModel
 from prdlib.text import Perturbed, plain
@@ -63,6 +64,22 @@ def map_methods(attention_temperature: float = 4.0) -> dict[str, Callable[..., n
         "Integrated Gradients": partial(phrase_attribution, phrase_gradients),
         "Occlusion": partial(phrase_attribution, occlusion_maps),
     }
+
+
+def study_maps(
+    model: PRDModel,
+    data: EvaluationData,
+    phrases: Sequence[grounding.Phrase],
+    row: int,
+    attention_temperature: float = 4.0,
+) -> tuple[np.ndarray, dict[str, np.ndarray], list[str], list[list[tuple[float, ...]]]]:
+    """What :func:`prdlib.faithfulness_plots.methods_by_phrases` draws of study ``row``: its image, the maps of its phrases (or
+    its nouns, in a collection without boxes) by every method, the phrases, the true boxes of each."""
+    shown = [p._replace(row=0) for p in grounding.shown_phrases(row, phrases, data.tagged[row].tags)]
+    asked = (data.images[row : row + 1], [data.marked[row]], shown, data.images.shape[-1])
+    maps = {name: maps_of(model, *asked) for name, maps_of in map_methods(attention_temperature).items()}
+    titles = [" ".join(data.words[row][i] for i in p.first_mention) for p in shown]
+    return data.images[row], maps, titles, [[box for box in p.boxes if any(box)] for p in shown]
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,8 @@ def report_on_maps(
     """
     items = one_phrase_each(phrases, studies)
     if not items:
-        return FaithfulnessReport(*(pd.DataFrame() for _ in range(4)))
+        empty = pd.DataFrame(columns=["maps", *localisation.COLUMNS])
+        return FaithfulnessReport(empty, *(pd.DataFrame() for _ in range(3)))
     rows = [item.row for item in items]
     items = [item._replace(row=i) for i, item in enumerate(items)]
     images, patients = data.images[rows], [data.patient_ids[row] for row in rows]
