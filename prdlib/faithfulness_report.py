@@ -28,6 +28,7 @@ from prdlib.evaluation.faithfulness import (
     curve_table,
     energy_inside,
     insertion_deletion,
+    with_known_ends,
 )
 from prdlib.evaluation.grounding import Phrase, box_area
 from prdlib.models import PRDModel, random_twin
@@ -104,6 +105,7 @@ def report_on_maps(
     reports = [data.marked[row] for row in rows]
     texts = [[plain(reports[item.row])[w] for w in item.first_mention] for item in items]
     score = partial_images(model, images, embed_reports(model, texts), blind_image)
+    score = with_known_ends(score, np.ones((len(items), images[0].size), dtype=bool))
     asked = (model, random_twin(model), images, reports, data.groups[rows], blind_image, items)
     chance = dict.fromkeys(SCORES, float(box_area(items).mean())) | {"CNR": 0.0, AREA: 0.0}
     scores, curves, parts, changed = [], [], {}, []

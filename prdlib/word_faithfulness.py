@@ -18,7 +18,7 @@ from prdlib.attribution_masking import METHODS, change_by_words, score_with_word
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation import localisation
 from prdlib.evaluation.embeddings import embed_images
-from prdlib.evaluation.faithfulness import agreement, completeness
+from prdlib.evaluation.faithfulness import agreement, completeness, with_known_ends
 from prdlib.evaluation.image_gain import other_rows
 from prdlib.faithfulness_report import AREA, FaithfulnessReport, against_controls, maps_first, with_curves
 from prdlib.models import PRDModel, random_twin
@@ -46,6 +46,7 @@ def report_on_words(
             lambda part: score_with_words(model, embeds[part, :1], reports[part], kept[part])[:, 0], number
         )
 
+    score = with_known_ends(score, valid)
     scores, curves, parts, changed, complete = [], [], {}, [], []
     change = _in_parts(lambda part: change_by_words(model, embeds[part, :1], reports[part]), number)
     for name, method in METHODS.items():

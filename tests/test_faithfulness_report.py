@@ -26,28 +26,28 @@ from prdlib.word_faithfulness import report_on_words
 
 
 @pytest.fixture(scope="module")
-def test_split(tiny_data):
+def split(tiny_data):
     return EvaluationData.first_views(tiny_data["train"])
 
 
 @pytest.fixture(scope="module")
-def phrases(test_split):
-    return grounding.phrases(test_split.findings, [t.offsets for t in test_split.tagged])
+def phrases(split):
+    return grounding.phrases(split.findings, [t.offsets for t in split.tagged])
 
 
 @pytest.fixture(scope="module")
-def model(tiny_config, test_split):
-    return build_model(tiny_config.for_method("prd"), 0, [" ".join(words) for words in test_split.words])[0].eval()
+def model(tiny_config, split):
+    return build_model(tiny_config.for_method("prd"), 0, [" ".join(words) for words in split.words])[0].eval()
 
 
 @pytest.fixture(scope="module")
-def maps(model, test_split, phrases):
-    return report_on_maps(model, test_split, phrases, test_split.images[0], 8, 100)
+def maps(model, split, phrases):
+    return report_on_maps(model, split, phrases, split.images[0], 8, 100)
 
 
 @pytest.fixture(scope="module")
-def words(model, test_split):
-    return report_on_words(model, test_split, test_split.images[0], 18, 100)
+def words(model, split):
+    return report_on_words(model, split, split.images[0], 18, 100)
 
 
 def test_one_phrase_of_each_study_that_has_one(phrases):
@@ -104,8 +104,8 @@ def test_curves_begin_and_end_alike_whatever_the_order(maps):
     assert ends.mean()["insertion"] == pytest.approx(starts.mean()["deletion"], abs=1e-5)
 
 
-def test_without_boxes_tables_are_empty_and_figures_say_so(model, test_split):
-    report = report_on_maps(model, test_split, [], test_split.images[0])
+def test_without_boxes_tables_are_empty_and_figures_say_so(model, split):
+    report = report_on_maps(model, split, [], split.images[0])
     for table, draw in (
         (report.curves, insertion_deletion_curves),
         (report.correlations, map_correlations),
@@ -116,7 +116,7 @@ def test_without_boxes_tables_are_empty_and_figures_say_so(model, test_split):
     assert report.pointing().empty
 
 
-def test_figures_show_what_the_tables_hold(maps, words, test_split):
+def test_figures_show_what_the_tables_hold(maps, words, split):
     for report in (maps, words):
         kinds = list(dict.fromkeys(report.scores["maps"]))
         figure = insertion_deletion_curves(report.curves)
@@ -127,13 +127,13 @@ def test_figures_show_what_the_tables_hold(maps, words, test_split):
         figure = map_correlations(report.correlations)
         assert len(figure.axes[0].texts) == len(report.correlations)
     shown = {"a": np.random.default_rng(0).random((2, 32, 32)), "b": np.zeros((2, 32, 32))}
-    figure = methods_by_phrases(test_split.images[0], shown, ["one", "two"], [[(0, 0, 1, 1)], []])
+    figure = methods_by_phrases(split.images[0], shown, ["one", "two"], [[(0, 0, 1, 1)], []])
     assert len(figure.axes) == 4
     assert not plt.get_fignums()
 
 
-def test_cost_of_every_method(model, test_split):
-    table = cost_table(model, test_split.images[:2], test_split.marked[:2], {"Shapley values": {"samples": 1}})
+def test_cost_of_every_method(model, split):
+    table = cost_table(model, split.images[:2], split.marked[:2], {"Shapley values": {"samples": 1}})
     assert table["method"].tolist() == list(PAIR_METHODS)
     assert (table[["seconds_per_pair", "peak_memory_mb"]] > 0).all(axis=None)
 
@@ -151,53 +151,53 @@ def test_peak_memory_is_what_is_held_at_once():
 
 
 class TestExplorer:
-    def test_texts_are_the_report_its_findings_and_its_words(self, model, test_split):
-        row = next(i for i, f in enumerate(test_split.findings) if f)
-        texts = Explorer(model, test_split).texts(row)
-        words = test_split.words[row]
+    def test_texts_are_the_report_its_findings_and_its_words(self, model, split):
+        row = next(i for i, f in enumerate(split.findings) if f)
+        texts = Explorer(model, split).texts(row)
+        words = split.words[row]
         assert texts[WHOLE] == tuple(range(len(words)))
         assert texts[f"{words[2]} (3)"] == (2,)
         assert len(texts) > 1 + len(words)
 
     @pytest.mark.parametrize("method", ["Occlusion", "Word ablation", "Integrated Gradients"])
     @pytest.mark.parametrize("kind", [NONE, "shuffle_all_words"])
-    def test_a_figure_for_every_choice(self, model, test_split, method, kind):
-        figure = Explorer(model, test_split).figure(1, method=method, perturbation=kind)
+    def test_a_figure_for_every_choice(self, model, split, method, kind):
+        figure = Explorer(model, split).figure(1, method=method, perturbation=kind)
         titles = {axis.get_title() for sub in [figure, *figure.subfigs] for axis in sub.axes}
         texts = {t.get_text().split(" (")[0] for sub in [figure, *figure.subfigs] for a in sub.axes for t in a.texts}
         expected = {"contribution"} if kind == NONE else {"original", "perturbed", "difference"}
         assert expected <= (texts if method == "Word ablation" else titles)
 
-    def test_without_widgets_it_is_a_picture(self, model, test_split, monkeypatch):
+    def test_without_widgets_it_is_a_picture(self, model, split, monkeypatch):
         for name in ("JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD"):
             monkeypatch.delenv(name, raising=False)
         assert not can_show_widgets()
-        shown = Explorer(model, test_split).show(0)
+        shown = Explorer(model, split).show(0)
         assert shown.data.startswith(b"\x89PNG")
         monkeypatch.setenv("JPY_SESSION_NAME", "04_attention.ipynb")
         assert can_show_widgets()
 
-    def test_widgets_renew_the_picture_and_have_one_for_pages_without(self, model, test_split, monkeypatch):
+    def test_widgets_renew_the_picture_and_have_one_for_pages_without(self, model, split, monkeypatch):
         pytest.importorskip("ipywidgets")
         bundles = []
         monkeypatch.setattr("prdlib.explorer.display", lambda bundle, raw: bundles.append(bundle))
-        explorer = Explorer(model, test_split)
+        explorer = Explorer(model, split)
         assert explorer.show(0, widgets=True) is None
         assert {"application/vnd.jupyter.widget-view+json", "image/png"} <= set(bundles[0])
         assert base64.b64decode(json.loads(json.dumps(bundles[0]["image/png"]))).startswith(b"\x89PNG")
         box = explorer.widgets(0, b"")
         study, text, method, kind, shown = box.children
-        seen = [shown.value]
+        seen = [bytes(shown.value)]
         for widget, value in (
             (study, 2),
-            (text, f"{test_split.words[2][0]} (1)"),
+            (text, f"{split.words[2][0]} (1)"),
             (method, "Grad-CAM"),
             (kind, "reverse_sentence"),
         ):
             widget.value = value
-            assert shown.value.startswith(b"\x89PNG")
-            assert shown.value != seen[-1]
-            seen.append(shown.value)
+            seen.append(bytes(shown.value))
+            assert seen[-1].startswith(b"\x89PNG")
+            assert seen[-1] != seen[-2]
         assert text.disabled
 
 

@@ -21,7 +21,7 @@ from scipy import stats
 
 from prdlib.evaluation.statistics import bootstrap_weights, mean_interval
 
-FRACTIONS = tuple(np.linspace(0, 1, 7).tolist())
+FRACTIONS = tuple(np.linspace(0, 1, 6).tolist())
 
 
 def energy_inside(maps: np.ndarray, inside: np.ndarray) -> np.ndarray:
@@ -60,6 +60,24 @@ def insertion_deletion(
     chosen = most_important(importance, fractions, valid)
     everything = np.ones(importance.shape, dtype=bool) if valid is None else valid
     return score(chosen), score(everything[:, None] & ~chosen)
+
+
+def with_known_ends(
+    score: Callable[[np.ndarray], np.ndarray], everything: np.ndarray
+) -> Callable[[np.ndarray], np.ndarray]:
+    """``score`` for many orders of the same parts: with all of them, bool [N, F], and with none it is asked once for all."""
+    ends = score(np.stack([np.zeros_like(everything), everything], axis=1))  # [N, 2]
+
+    def remembered(kept: np.ndarray) -> np.ndarray:
+        whole, empty = (kept == everything[:, None]).all(axis=(0, 2)), ~kept.any(axis=(0, 2))
+        scores = np.empty(kept.shape[:2], dtype=ends.dtype)
+        scores[:, empty], scores[:, whole] = ends[:, :1], ends[:, 1:]
+        between = ~(whole | empty)
+        if between.any():
+            scores[:, between] = score(kept[:, between])
+        return scores
+
+    return remembered
 
 
 def area(curve: np.ndarray, fractions: Sequence[float] = FRACTIONS) -> np.ndarray:

@@ -16,6 +16,7 @@ from prdlib.evaluation.faithfulness import (
     interval,
     most_important,
     rank_correlation,
+    with_known_ends,
 )
 
 RNG = np.random.default_rng(0)
@@ -59,6 +60,23 @@ def test_curves_of_an_additive_score_are_its_sums():
     assert area(inserted) - area(deleted) == pytest.approx(area(wrong[1]) - area(wrong[0]), abs=1e-12)
     random = np.mean([np.subtract(*map(area, insertion_deletion(RNG.random((3, 12)), score))) for _ in range(800)])
     assert abs(random) < 0.1
+
+
+def test_known_ends_change_no_score():
+    worth, asked = RNG.random((3, 12)), []
+
+    def score(there):
+        asked.append(there.shape[1])
+        return (there * worth[:, None]).sum(axis=2)
+
+    valid = np.arange(12) < np.array([12, 7, 9])[:, None]
+    quick = with_known_ends(score, valid)
+    for mine, plain in zip(
+        insertion_deletion(worth, quick, valid=valid), insertion_deletion(worth, score, valid=valid), strict=True
+    ):
+        np.testing.assert_allclose(mine, plain)
+    inner = len(FRACTIONS) - 2
+    assert asked == [2, inner, inner, len(FRACTIONS), len(FRACTIONS)]
 
 
 def test_area_is_the_trapezoid_rule():
