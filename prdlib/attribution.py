@@ -14,14 +14,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from captum._utils.gradient import compute_layer_gradients_and_eval
 from captum.attr import IntegratedGradients, LayerGradCam, LayerIntegratedGradients
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from prdlib.evaluation.grounding import POINTING_COLUMNS, Phrase, pointing_table
+from prdlib.evaluation.grounding import Phrase
 from prdlib.models import PRDModel
 from prdlib.models.segment_encoder import words_of_reports
 from prdlib.models.text_encoder import merge_pieces
@@ -217,34 +216,3 @@ def by_cell(maps: np.ndarray, cell: int = 16) -> np.ndarray:
     """
     cells = interpolate(torch.from_numpy(maps)[:, None], size=maps.shape[-1] // cell, mode="area")
     return interpolate(cells, size=maps.shape[-2:], mode="bilinear", align_corners=False)[:, 0].numpy()
-
-
-def attribution_pointing(
-    model: PRDModel,
-    images: np.ndarray,
-    reports: Sequence[Sequence[str]],
-    blind_image: np.ndarray,
-    items: Sequence[Phrase],
-    resamples: int = 1000,
-    batch_size: int = 64,
-) -> pd.DataFrame:
-    """Pointing by Grad-CAM and by Integrated Gradients, each with the study's image and, as a control, the mean image.
-
-    The target is the similarity of the image and the phrase alone ("small left pleural effusion"), since a map for the whole
-    report cannot point to one finding. images: uint8 [N, S, S]; reports: N word lists; blind_image: uint8 [S, S]; items: see
-    :func:`prdlib.evaluation.grounding.phrases`. Columns of :func:`prdlib.evaluation.grounding.pointing_table`.
-    """
-    if not items:
-        return pd.DataFrame(columns=POINTING_COLUMNS)
-    seen = images[[p.row for p in items]]
-    texts = [[reports[p.row][w] for w in p.first_mention] for p in items]
-    methods = {
-        "Grad-CAM": lambda *pairs: grad_cam(model, *pairs).maps,
-        "Integrated Gradients": lambda *pairs: phrase_gradients(model, *pairs),
-    }
-    maps = {}
-    for name, method in methods.items():
-        for source, pixels in (("image", seen), ("mean image", np.broadcast_to(blind_image, seen.shape).copy())):
-            parts = [slice(i, i + batch_size) for i in range(0, len(items), batch_size)]
-            maps[f"{name}, {source}"] = np.concatenate([method(pixels[part], texts[part]) for part in parts])
-    return pointing_table(maps, items, resamples)

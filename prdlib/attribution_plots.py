@@ -19,7 +19,10 @@ LINE = 78  # characters
 def pair_explanation(
     image: np.ndarray, found: Mapping[str, Explanation], boxes: Sequence[Sequence[float]] = ()
 ) -> Figure:
-    """Maps above, words below; all maps on one scale from minus to plus their largest magnitude, and all words likewise.
+    """Maps above, words below; all maps on one scale from minus to plus their largest magnitude.
+
+    The scale of words ends at the 95th percentile of their magnitudes, or one strong word would leave all others blank; words
+    beyond its end are bold.
 
     image: uint8 [H, W]; found: title -> explanation of this image; boxes: true ones, in fractions of the image.
     """
@@ -47,7 +50,7 @@ def pair_explanation(
             bar.ax.tick_params(labelsize=6)
     figure.suptitle(f"{first.method}: red raises, blue lowers the similarity", fontsize=8)
     if lower is not None:
-        _write(lower.subplots(), lines, max(float(np.abs(v).max()) for _, v in texts.values()) or 1.0)
+        _write(lower.subplots(), lines, np.abs(np.concatenate([values for _, values in texts.values()])))
     return figure
 
 
@@ -64,24 +67,21 @@ def _lines(name: str, words: Sequence[str], values: np.ndarray) -> list[list[tup
     return lines
 
 
-def _write(axis: Axes, lines: Sequence[Sequence[tuple[int, str, float | None]]], top: float) -> None:
+def _write(axis: Axes, lines: Sequence[Sequence[tuple[int, str, float | None]]], sizes: np.ndarray) -> None:
+    top = float(np.percentile(sizes, 95)) or float(sizes.max()) or 1.0
     axis.set(xlim=(0, LINE + 1), ylim=(len(lines) - 0.4, -0.6))
     axis.axis("off")
     for row, line in enumerate(lines):
         for place, word, value in line:
             if value is None:
-                axis.text(place, row, f"{word} (full colour: {top:.3f})", fontsize=7, weight="bold", va="center")
+                axis.text(place, row, word, fontsize=7, weight="bold", va="center")
                 continue
             colour = COLOURS(0.5 + 0.5 * value / top)
             light = np.dot(colour[:3], (0.299, 0.587, 0.114)) > 0.5
-            box = {"facecolor": colour, "edgecolor": "none", "pad": 1.0}
-            axis.text(
-                place,
-                row,
-                word,
-                family="monospace",
-                fontsize=7,
-                va="center",
-                color="black" if light else "white",
-                bbox=box,
-            )
+            axis.text(place, row, word, family="monospace", fontsize=7, va="center", color="black" if light else "white",
+                      weight="bold" if abs(value) > top else None,
+                      bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.0})  # fmt: skip
+    axis.set_title(
+        f"words: full colour from {top:.3f} (95th percentile), bold beyond it, the largest {sizes.max():.3f}",
+        fontsize=7,
+    )

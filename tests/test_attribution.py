@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from prdlib.attribution import attribution_pointing, grad_cam, integrated_gradients, phrase_grad_cam, phrase_gradients
+from prdlib.attribution import grad_cam, integrated_gradients, phrase_grad_cam, phrase_gradients
 from prdlib.config import load_profile
 from prdlib.evaluation.grounding import Phrase
 from prdlib.models import build_model
@@ -114,19 +114,6 @@ def test_phrase_gradients_are_complete_up_to_the_enlargement(model):
     corners = maps[:, 4::8, 4::8] + maps[:, 3::8, 3::8] + maps[:, 3::8, 4::8] + maps[:, 4::8, 3::8]
     assert maps.shape == (2, 32, 32)
     assert np.allclose(corners.sum(axis=(1, 2)) / 4 * 64, (end - start).numpy(), atol=0.05)
-
-
-def test_pointing_by_attribution_comes_with_its_blind_control(model):
-    whole, nowhere = (0.0, 0.0, 1.0, 1.0), (0.0, 0.0, 0.001, 0.001)
-    items = [Phrase(row, "effusion", (0, 1, 2), box) for row in (0, 1) for box in (whole, nowhere)]
-    blind = images()[1]
-    table = attribution_pointing(model, images(), WORDS, blind, items, 100, batch_size=3).set_index("input")
-    assert table.index.tolist() == [
-        "Grad-CAM, image", "Grad-CAM, mean image", "Integrated Gradients, image", "Integrated Gradients, mean image"
-    ]  # fmt: skip
-    assert (table["value"] == 0.5).all()
-    assert (table["n"] == 4).all()
-    assert attribution_pointing(model, images(), WORDS, blind, [], 100).empty
 
 
 def test_phrases_have_a_map_of_their_own_words(model):
