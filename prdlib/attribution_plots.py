@@ -13,7 +13,7 @@ from prdlib.attribution_methods import Explanation
 from prdlib.plots import draw_image
 
 COLOURS = colormaps["RdBu_r"]  # blue lowers, red raises
-LINE = 78  # characters
+LINE = 108  # characters
 
 
 def pair_explanation(
@@ -29,11 +29,11 @@ def pair_explanation(
     maps = {name: e.map for name, e in found.items() if e.map is not None}
     texts = {name: (e.words, e.values) for name, e in found.items() if e.values is not None}
     lines = [line for name, row in texts.items() for line in _lines(name, *row)]
-    sizes = (2.35, 0.19 * len(lines) + 0.1 if lines else 0.0)
+    sizes = (2.35 if maps else 1.7, 0.19 * len(lines) + 0.1 if lines else 0.0)
     figure = Figure(figsize=(7.2, sum(sizes) + 0.5), layout="constrained")
     first = next(iter(found.values()))
     upper, lower = figure.subfigures(2, 1, height_ratios=sizes) if lines else (figure, None)
-    axes = upper.subplots(1, 3 if len(maps) < 3 else len(maps) + 1)
+    axes = np.atleast_1d(upper.subplots(1, max(3, len(maps) + 1) if maps else 1))
     for axis in axes:
         axis.axis("off")
     draw_image(axes[0], image, boxes)

@@ -5,19 +5,21 @@ from __future__ import annotations
 import base64
 import io
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 
-from prdlib.attribution_methods import PAIR_METHODS, explain
+from prdlib.attribution import by_cell
+from prdlib.attribution_methods import PAIR_METHODS, Explanation, explain
 from prdlib.attribution_plots import pair_explanation
 from prdlib.data.batches import EvaluationData
 from prdlib.models import PRDModel
 from prdlib.plots import DPI
-from prdlib.text import PERTURBATIONS, perturb_reports
+from prdlib.text import PERTURBATIONS, Perturbed, perturb_reports
 
 WHOLE, NONE = "whole report", "none"
 
@@ -52,13 +54,22 @@ class Explorer:
         if perturbation == NONE:
             words = [data.words[row][i] for i in self.texts(row)[text]]
             asked = data.marked[row] if text == WHOLE else words
-            (found,) = explain(self.model, [image], [asked], method)
-            return pair_explanation(image, {"contribution": found}, boxes)
+            return pair_explanation(image, {"contribution": self._explain(row, asked, method)}, boxes)
         (copy,) = perturb_reports([data.tagged[row]], [perturbation], 0, 0, [data.study_ids[row]])[0]
-        (own,) = explain(self.model, [image], [data.marked[row]], method)
-        (other,) = explain(self.model, [image], [copy.marked], method)
-        (lead,) = explain(self.model, [image], [data.marked[row]], method, [copy])
+        own = self._explain(row, data.marked[row], method)
+        other = self._explain(row, copy.marked, method)
+        lead = self._explain(row, data.marked[row], method, [copy])
         return pair_explanation(image, {"original": own, "perturbed": other, "difference": lead}, boxes)
+
+    def _explain(
+        self, row: int, text: Sequence[str], method: str, against: Sequence[Perturbed] | None = None
+    ) -> Explanation:
+        """As :func:`prdlib.attribution_methods.explain`; single pixels, which the eye cannot read, as means of 8 x 8 cells."""
+        image = self.data.images[row]
+        (found,) = explain(self.model, [image], [text], method, against)
+        if method != "Integrated Gradients":
+            return found
+        return replace(found, map=by_cell(found.map[None], max(1, len(image) // 8))[0])
 
     def show(self, row: int = 0, widgets: bool | None = None, **asked: str) -> Image | None:
         """Widgets that begin with study ``row``, or, without widgets, the figure of ``asked`` (see :meth:`figure`).

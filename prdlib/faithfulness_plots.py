@@ -41,7 +41,9 @@ def methods_by_phrases(
             draw_image(axis, image, boxes[i] if boxes else ())
             axis.imshow(values, cmap="viridis", alpha=0.5, extent=(0, 1, 1, 0), vmin=low, vmax=high)
             y, x = np.unravel_index(int(values.argmax()), values.shape)
-            axis.plot((x + 0.5) / values.shape[1], (y + 0.5) / values.shape[0], "x", color=RED, ms=7, mew=2)
+            axis.plot(
+                (x + 0.5) / values.shape[1], (y + 0.5) / values.shape[0], "x", color=RED, ms=7, mew=2, clip_on=False
+            )
         row[0].text(
             -0.06, 0.5, fill(name, 14), fontsize=8, rotation=90, ha="right", va="center", transform=row[0].transAxes
         )
@@ -78,7 +80,7 @@ def insertion_deletion_curves(table: pd.DataFrame, title: str = "", unit: str = 
         axis.set_title(name, fontsize=9)
     figure.supxlabel(f"{unit}, most important first (%); band: 95 % over {int(table['n'].iloc[0])} studies", fontsize=8)
     axes[0, -1].legend(
-        title="ordered by map of", title_fontsize=7, fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1)
+        title="order taken from", title_fontsize=7, fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1)
     )
     figure.suptitle(title, fontsize=9)
     return figure
