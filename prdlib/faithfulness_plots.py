@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 
 from prdlib.plots import BLUE, GREEN, GREY, ORANGE, RED, draw_image, image_grid, scores
 
+BAND = "#D5EFE6"  # a light GREEN: drawn opaque, so that a figure has few colours and a small file
 STYLES = {  # input -> colour, dashes
     "image": (GREEN, "-"),
     "mean image": (GREY, "--"),
@@ -34,7 +35,7 @@ def methods_by_phrases(
     image: [S, S]; maps: method -> [P, S, S], each row on one scale from its lowest to its highest value, since methods have
     different units; boxes: of each phrase, in fractions of the image.
     """
-    figure, axes = image_grid(len(maps), len(words), 1.75, 1.8)
+    figure, axes = image_grid(len(maps), len(words), 1.5, 1.55)
     for row, (name, shown) in zip(axes, maps.items(), strict=True):
         low, high = float(shown.min()), float(shown.max())
         for i, (axis, values) in enumerate(zip(row, shown, strict=True)):
@@ -61,7 +62,7 @@ def insertion_deletion_curves(table: pd.DataFrame, title: str = "", unit: str = 
     if table.empty:
         return scores(table, title)
     names, kinds = list(dict.fromkeys(table["maps"])), list(dict.fromkeys(table["curve"]))
-    figure = Figure(figsize=(2.15 * len(names) + 1.5, 3.9), layout="constrained")
+    figure = Figure(figsize=(1.75 * len(names) + 1.4, 3.4), layout="constrained")
     axes = figure.subplots(len(kinds), len(names), sharex=True, sharey=True, squeeze=False)
     for row, kind in zip(axes, kinds, strict=True):
         for axis, name in zip(row, names, strict=True):
@@ -71,10 +72,10 @@ def insertion_deletion_curves(table: pd.DataFrame, title: str = "", unit: str = 
                 axis.plot(100 * part["fraction"], part["value"], color=colour, ls=dashes, lw=1.5, label=label)
                 if source == "image":
                     axis.fill_between(
-                        100 * part["fraction"], part["ci_low"], part["ci_high"], color=colour, alpha=0.2, lw=0
+                        100 * part["fraction"], part["ci_low"], part["ci_high"], color=BAND, lw=0, zorder=1
                     )
             axis.tick_params(labelsize=8)
-            axis.grid(color="#DDDDDD", lw=0.6)
+            axis.spines[["top", "right"]].set_visible(False)
         row[0].set_ylabel(f"similarity, {kind}", fontsize=8)
     for axis, name in zip(axes[0], names, strict=True):
         axis.set_title(name, fontsize=9)
