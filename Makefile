@@ -50,29 +50,10 @@ figures: quick
 # Keep the numbers and score plots of the newest run in git (no image and no report): make run PROFILE=cpu, then this. Seeds
 # beyond the profile's: make run PROFILE=cpu OPTIONS='--set seeds=[0,1,2]'. Before this, the tables of all seeds: python -m prdlib
 # evaluate --profile cpu --set 'seeds=[0,1,2]' --output papermill_runs/latest/structure; with --task auroc, localisation or
-# matching, .../auroc and so on. NAME: of the
-# folder, where it is not the profile's: NAME=grounded for the methods of grounded PRD.
-REFERENCE := papermill_runs/reference/$(or $(NAME),$(PROFILE))
-KEPT_TABLES := summary 03_cells 03_rows 03_scores 03_differences 04_pointing 04_localisation 05_overview 05_prevalence 05_zero_shot 05_zero_shot_classes \
-  05_classification 05_fine_tuning 05_paper 05_subsets 05_sides 05_retrieval 05_generation 05_nli 05_image_gain 05_gain_families 05_gain_differences 05_paraphrases 05_twins
-KEPT_FIGURES := 03_curves 03_methods 04_pointing 04_localisation 05_zero_shot 05_label_efficiency 05_curves 05_image_gain 05_dumbbells
-# GRID=grounded keeps the rows of an ablation (run --grid) instead, and the outcome of every study that they are made from.
-ifdef GRID
-REFERENCE := papermill_runs/reference/grids/$(or $(NAME),$(basename $(notdir $(GRID))))
-KEPT_TABLES := 03_runs 03_cells 03_rows 03_twins 03_outcomes
-KEPT_FIGURES := 03_forest 03_cost
-endif
-RUN_NAME := $(or $(basename $(notdir $(GRID))),$(PROFILE))
+# matching, .../auroc and so on. NAME: of the folder, where it is not the profile's: NAME=grounded for the methods of grounded PRD.
+# GRID=grounded keeps the rows of an ablation (run --grid) instead: see prdlib/reference.py.
 reference: $(STAMP)
-	@case "$$(readlink papermill_runs/latest)" in $(RUN_NAME)-*) ;; \
-	  *) echo "papermill_runs/latest is no $(RUN_NAME) run: run it first"; exit 1;; esac
-	rm -rf $(REFERENCE).new && mkdir -p $(REFERENCE).new
-	cd papermill_runs/latest && cp $(KEPT_TABLES:%=metrics/%.csv) $(KEPT_FIGURES:%=figures/%.png) $(KEPT_FIGURES:%=figures/%.json) \
-	  $(CURDIR)/$(REFERENCE).new/
-	if [ -f $(REFERENCE).new/03_outcomes.csv ]; then gzip -9n $(REFERENCE).new/03_outcomes.csv; fi
-	for task in structure auroc localisation matching; do if [ -d papermill_runs/latest/$$task ]; then mkdir $(REFERENCE).new/$$task && \
-	  find papermill_runs/latest/$$task -maxdepth 1 -type f ! -name '*.pdf' -exec cp {} $(REFERENCE).new/$$task/ \; ; fi; done
-	rm -rf $(REFERENCE) && mv $(REFERENCE).new $(REFERENCE)
+	$(PY) -m prdlib.reference $(or $(GRID),$(PROFILE)) $(NAME)
 	$(PY) tests/test_readme.py
 
 format: $(STAMP)

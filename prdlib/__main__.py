@@ -13,8 +13,9 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from prdlib.config import ConfigError, RunConfig, check_method, load_profile
+from prdlib.config import ConfigError, RunConfig, load_profile
 from prdlib.manifest import continue_command, read_manifest
+from prdlib.names import check_method
 from prdlib.repro import project_root, write_atomic
 from prdlib.settings import nearest, reference
 
@@ -213,7 +214,7 @@ def _evaluate(options: argparse.Namespace) -> int:
     for name, cut in report.cut.items():
         print(f"{name}: {cut} of {len(reports_of([frozen]))} texts are longer than the model's context and were cut")
     for name, table in report.tables().items():
-        if len(table):
+        if len(table) and name != "cut":  # which is said above
             print(f"\n{name.replace('_', ' ')}\n{table.round(3).to_string(index=False)}")
             if options.output:
                 write_atomic(Path(options.output) / f"{name}.csv", table.to_csv(index=False))
@@ -276,6 +277,7 @@ def _print_evaluation(evaluation: Evaluation, tasks: Sequence[str], output: str)
         if output:
             evaluation.save(output)
         return 0
+    print(f"\noverview\n{evaluation.overview.round(3).to_string(index=False, na_rep='')}")
     for task, tables in evaluation.tables.items():
         for name, table in tables.items():
             print(f"\n{task}, {name.replace('_', ' ')}\n{table.round(3).to_string(index=False)}")
@@ -290,7 +292,7 @@ def _benchmark_set(options: argparse.Namespace) -> int:
     from prdlib.evaluation.embeddings import mean_image
     from prdlib.evaluation.structure_report import training_set
     from prdlib.evaluation.twins import make_twins
-    from prdlib.evaluation.zero_shot import class_texts, listed_classes, pair_texts
+    from prdlib.evaluation.zero_shot import class_texts, load_prompts, pair_texts
     from prdlib.notebook import open_run
 
     run = open_run(options.profile, settings_of(options.set), data=options.data)
@@ -310,8 +312,9 @@ def _benchmark_set(options: argparse.Namespace) -> int:
         size, limit = part.images.shape[-1], run.config.data.word_limit
         twins = make_twins(made.study_ids if made.source == "phantom" else (), size, limit)
         images = [*part.images, mean_image(train.images), *twins.images.reshape(-1, size, size)]
-        prompts = [*pair_texts(part.label_names), *class_texts(listed_classes())]  # of zero-shot classification
-        texts = [*prompts, *(text for pair in twins.reports for text in pair)]
+        prompts = load_prompts(run.config.evaluation.prompts)  # of zero-shot classification
+        asked = [*pair_texts(part.label_names, prompts), *class_texts(prompts.classes, prompts)]
+        texts = [*asked, *(text for pair in twins.reports for text in pair)]
         number = export_inputs(
             options.export,
             np.stack(images),

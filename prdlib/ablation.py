@@ -24,7 +24,8 @@ from typing import Any
 
 import yaml
 
-from prdlib.config import ConfigError, RunConfig, check_method, load_profile
+from prdlib.config import ConfigError, RunConfig, load_profile
+from prdlib.names import check_method
 from prdlib.repro import find_path, hash_json
 from prdlib.settings import merge, nearest, undotted
 
@@ -35,7 +36,7 @@ SHARED = ("profile", "methods", "seeds", "jobs")
 
 @dataclass(frozen=True)
 class Row:
-    """name: what tables and figures call it; method: one of prdlib.config.METHODS; settings: nested, over the profile."""
+    """name: what tables and figures call it; method: one of prdlib.names.METHODS; settings: nested, over the profile."""
 
     name: str
     method: str

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from prdlib.config import in_order
+from prdlib.names import in_order
 from prdlib.plots import BLUE, GREY, METHOD_NAMES, RED, rows_axis
 
 

@@ -1,7 +1,8 @@
 """Every method by name: maps of phrases for scores, and explanations of pairs in the coordinates of images of any size.
 
-A target is a pair's similarity <v, u>, or its lead over a perturbed copy of the report, <v, u> - <v, u'>. All methods here are
-linear in the score, so a lead's attribution is the report's minus the copy's; a word of the copy counts for the word that it was.
+A target is a pair's similarity <v, u>, or its lead over a perturbed copy of the report, <v, u> - <v, u'>. All attributions here
+are linear in the score, so a lead's is the report's minus the copy's; a word of the copy counts for the word that it was.
+Attention is no attribution (prdlib.word_regions); its difference says whether the words of the copy look elsewhere.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ from prdlib.evaluation import grounding, localisation
 from prdlib.images import fit, resize
 from prdlib.models import PRDModel
 from prdlib.text import Perturbed, plain
+from prdlib.word_regions import METHOD as ATTENTION
+from prdlib.word_regions import phrase_attention, report_attention
 
 Method = Callable[..., Attribution]
+SIMILARITY, LEAD = "similarity of the pair", "lead over the perturbed report"
 
 
 def gradients_from_black(
@@ -39,6 +43,7 @@ def gradients_from_black(
 
 
 PAIR_METHODS: dict[str, Method] = {
+    ATTENTION: report_attention,
     "Grad-CAM": grad_cam,
     "Integrated Gradients": gradients_from_black,
     "Occlusion": occlusion,
@@ -55,11 +60,13 @@ def occlusion_maps(model: PRDModel, images: np.ndarray, texts: Sequence[Sequence
 def map_methods(attention_temperature: float = 4.0) -> dict[str, Callable[..., np.ndarray]]:
     """Maps of phrases by name: (model, images, reports, items, size) -> [P, size, size], see prdlib.evaluation.localisation.
 
-    'word maps' are the model's own (word-to-region attention, or cosines of segments and regions) and no attribution; the others
-    are of the similarity of the image and the phrase alone.
+    'word maps' (inner products of words, or cosines of segments, with regions) and 'attention' (that of the local loss, with
+    its temperature tau1, in the whole report) are the model's own and no attribution; the others are of the similarity of the
+    image and the phrase alone.
     """
     return {
-        "word maps": partial(localisation.phrase_maps, attention_temperature=attention_temperature),
+        "word maps": localisation.phrase_maps,
+        "attention": partial(phrase_attention, attention_temperature=attention_temperature),
         "Grad-CAM": phrase_grad_cam,
         "Integrated Gradients": partial(phrase_attribution, phrase_gradients),
         "Occlusion": partial(phrase_attribution, occlusion_maps),
@@ -136,13 +143,11 @@ def _explain(
 ) -> list[Explanation]:
     size = model.config.image_size
     squares = np.stack([resize(image, size) for image in images])
-    result, target = method(model, squares, reports, **options), "similarity of the pair"
-    lead = None
+    result, lead = method(model, squares, reports, **options), None
+    target = result.target
     if against is not None:
-        lead, target = (
-            method(model, squares, [copy.marked for copy in against], **options),
-            "lead over the perturbed report",
-        )
+        lead = method(model, squares, [copy.marked for copy in against], **options)
+        target = LEAD if target == SIMILARITY else f"{target}, minus that of the perturbed report"
     found = []
     for i, (image, report) in enumerate(zip(images, reports, strict=True)):
         words, values, place, delta = plain(report), None, None, None

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from prdlib.attribution_methods import Explanation
 from prdlib.plots import draw_image
+from prdlib.word_regions import METHOD as ATTENTION
 
 COLOURS = colormaps["RdBu_r"]  # blue lowers, red raises
 LINE = 108  # characters
@@ -48,7 +49,12 @@ def pair_explanation(
         if name == list(maps)[-1]:
             bar = upper.colorbar(shown, ax=axis, shrink=0.75)
             bar.ax.tick_params(labelsize=6)
-    figure.suptitle(f"{first.method}: red raises, blue lowers the similarity", fontsize=8)
+    meaning = (
+        "red more, blue less than everywhere alike"
+        if first.method == ATTENTION
+        else "red raises, blue lowers the similarity"
+    )
+    figure.suptitle(f"{first.method}: {meaning}", fontsize=8)
     if lower is not None:
         _write(lower.subplots(), lines, np.abs(np.concatenate([values for _, values in texts.values()])))
     return figure

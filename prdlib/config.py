@@ -6,10 +6,9 @@ wrong type or out of range is a :class:`ConfigError` of one sentence that names 
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,106 +16,23 @@ from typing import Any
 
 import yaml
 
-from prdlib.repro import fast_precision, find_path, hash_collection, hash_files, hash_json
-from prdlib.settings import ConfigError, build, default_of, merge, nearest, setting, undotted
+from prdlib.names import (
+    CLINICAL,
+    COLLECTIONS,
+    FAMILIES,
+    METHODS,
+    OWN_SETTINGS,
+    PAPER_METHODS,
+    QUIRKS,
+    VIEWS,
+    WORD_ORDER,
+    check_method,
+)
+from prdlib.repro import fast_precision, find_path, hash_json
+from prdlib.run_name import content_of, scientific
+from prdlib.settings import ConfigError, build, merge, nearest, setting, undotted
 
-# Raise it when the same (seed, index) gives another film or report, so that no old file or run is taken for a new one.
-PHANTOM_VERSION = 3
 PROFILE_FOLDER = Path(__file__).parent / "profiles"
-
-
-@dataclass(frozen=True)
-class Method:
-    """What a method has: L_prd, L_local, a segment-structured report encoder, and L_seg between its segments and regions."""
-
-    discrimination: bool = False
-    local: bool = False
-    structured: bool = False
-    segment_region: bool = False
-
-
-PAPER_METHODS = {  # the four rows of the paper's ablation
-    "clip": Method(),
-    "gloria": Method(local=True),
-    "prd_no_local": Method(discrimination=True),
-    "prd": Method(discrimination=True, local=True),
-}
-METHODS = {
-    **PAPER_METHODS,
-    "structured": Method(structured=True),
-    "structured_prd": Method(structured=True, discrimination=True),
-    "grounded": Method(structured=True, segment_region=True),
-    "grounded_prd": Method(structured=True, segment_region=True, discrimination=True),
-}
-WORD_ORDER = (
-    "shuffle_all_words",
-    "swap_adjacent_words",
-    "reverse_sentence",
-    "shuffle_within_trigrams",
-    "shuffle_trigrams",
-    "shuffle_nouns_and_adjectives",
-    "shuffle_all_but_nouns_and_adjectives",
-    "shuffle_nouns_verbs_adjectives",
-    "replace_adjectives_with_antonyms",
-)
-CLINICAL = (
-    "swap_laterality",
-    "swap_zone",
-    "change_severity",
-    "exchange_attributes",
-    "exchange_findings",
-    "negate_finding",
-    "affirm_finding",
-    "replace_finding",
-    "omit_finding",
-    "change_temporal",
-    "change_measurement",
-)
-VIEWS = ("Frontal", "Lateral")
-COLLECTIONS = (
-    "phantom",
-    "openi",
-    "own_csv",
-    "chexpert",
-    "chexpert_5x200",
-    "mimic_cxr",
-    "ms_cxr",
-    "nih",
-    "rsna",
-)  # readers
-OWN_SETTINGS = {
-    "directory": "directory",
-    "file": "directory",
-    "views": "views",
-    "deidentified": "deidentified",
-}  # of readers
-LATER_SETTINGS = {  # not in the name of a run while they have their defaults: older runs keep their names
-    "model": ("segments", "segment_window", "segment_blocks", "distance_bias", "place_pooling", "region_positions"),
-    "objective": ("segment_weight", "segment_temperature", "discrimination", "quirks"),
-    "training": ("mirror", "freeze"),
-    "data": ("views", "split_by", "options"),
-    "evaluation": (
-        "control_reports",
-        "label_shares",
-        "label_subsets",
-        "imagenet",
-        "fine_tuning",
-        "fine_tuning_shares",
-        "fine_tuning_epochs",
-        "fine_tuning_head",
-        "nli",
-        "nli_directory",
-        "nli_training",
-        "nli_squares",
-    ),
-}
-QUIRKS = {  # of the released code, see Fidelity in the README
-    "halved_direction": "loss0 + loss1 / 2 in place of the mean of both directions of a contrast",
-    "fixed_copies": "copies drawn once and not in each epoch",
-    "kept_noops": "copies equal to their original are wrong options",
-    "word_pieces": "the local loss looks for pieces of words",
-}
-FAMILIES = {"word_order": WORD_ORDER, "clinical": CLINICAL}  # of perturbations that training may draw from
 
 
 @dataclass(frozen=True)
@@ -304,13 +220,16 @@ class EvaluationConfig:
     control_reports: int = setting(
         600, "structure benchmark: training reports that teach each model's blind constants", low=8
     )
+    prompts: str = setting(
+        "", "YAML file of zero-shot prompts, of the form of prdlib/evaluation/prompts.yaml; empty: those"
+    )
     label_shares: tuple[float, ...] = setting(
         (0.01, 0.1, 1.0), "shares of the training patients whose labels are known"
     )
     label_subsets: int = setting(3, "draws of each share below 1", low=3)
     imagenet: bool = setting(False, "classification: a row of the same image encoder with ImageNet weights, from disk")
     fine_tuning: bool = setting(True, "fine-tune the image encoders too, which takes minutes for each")
-    fine_tuning_shares: tuple[float, ...] = setting((1.0,), "the same for fine-tuning of the image encoder")
+    fine_tuning_shares: tuple[float, ...] = setting((0.01, 0.1, 1.0), "the same for fine-tuning of the image encoder")
     fine_tuning_head: str = setting(
         "auto",
         "multi-label: all labels in one head; multi-task: a head each; multi-class: with uncertain as a third class; "
@@ -375,43 +294,13 @@ class RunConfig:
         return f"{self.profile}-{hash_json(self.scientific(), 8)}"
 
     def scientific(self) -> dict[str, Any]:
-        """The settings that can change a result, as plain JSON types (no schedule of the runner, no folder, no logger)."""
-        settings = asdict(self)
-        for name in ("profile", "methods", "seeds", "jobs", "step_timeout", "expected_seconds"):
-            del settings[name]
-        del settings["data"]["directory"]
-        training = settings["training"]
-        training["precision"] = self.training.autocast  # what is computed, so that machines of two kinds make two runs
-        del training["report_to"]
-        training["shards"] = bool(training["shards"])
-        del training["processes"]
-        if not training["shards"]:  # a stream's order depends on who reads it
-            del training["workers"]
-        for name in ("micro_batch", "compile", "shards"):  # off, they change nothing and name nothing
-            if not training[name]:
-                del training[name]
-        for part, names in LATER_SETTINGS.items():
-            for name in names:  # as they always were, they name nothing either
-                if settings[part][name] == default_of(getattr(self, part).__dataclass_fields__[name]):
-                    del settings[part][name]
-        if self.content:
-            settings["data"]["content"] = self.content
-        if self.data.name == "phantom":
-            settings["data"]["version"] = PHANTOM_VERSION
-        return settings
+        """See :func:`prdlib.run_name.scientific`."""
+        return scientific(self, self.content)
 
     @cached_property
     def content(self) -> str:
-        """Hash of what the collection's folder, or own table, holds, and of the list that data.options.exclude names; empty for
-        the phantom, and while no folder is given."""
-        folder = Path(self.data.directory).expanduser()
-        if self.data.name == "phantom" or not self.data.directory:
-            return ""
-        content = hash_collection(folder) if folder.is_dir() else hash_files([folder]) if folder.is_file() else ""
-        excluded = self.data.options.get("exclude")
-        if isinstance(excluded, str) and os.path.isfile(path := find_path(excluded)):
-            return hash_json([content, hash_files([path])])
-        return content
+        """See :func:`prdlib.run_name.content_of`."""
+        return content_of(self)
 
     def with_data(self, folder: str = "") -> RunConfig:
         """These settings with the folder of the collection, absolute: ``folder``, or else data.directory.
@@ -469,19 +358,6 @@ class RunConfig:
 
 def _or_auto(value: str, meant: str) -> str:
     return meant if value == "auto" else value
-
-
-def check_method(method: str) -> str:
-    """``method`` itself, or a ConfigError that names the known ones."""
-    if method not in METHODS:
-        raise ConfigError(f"Unknown method {method!r}{nearest(method, METHODS)}: choose one of {', '.join(METHODS)}.")
-    return method
-
-
-def in_order(names: Iterable[str]) -> list[str]:
-    """Methods in the order of METHODS; as they come when other names (rows of an ablation) are among them. Each once."""
-    names = list(dict.fromkeys(names))
-    return [m for m in METHODS if m in names] if set(names) <= set(METHODS) else names
 
 
 def profiles() -> list[str]:

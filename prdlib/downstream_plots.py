@@ -10,10 +10,16 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, NullLocator, PercentFormatter
 
-from prdlib.config import in_order
-from prdlib.plots import BLUE, GREEN, GREY, METHOD_NAMES, RED, draw_image, image_grid, method_colour
+from prdlib.evaluation.label_efficiency import CONSTANT
+from prdlib.names import in_order
+from prdlib.plots import GREEN, GREY, METHOD_NAMES, RED, draw_image, image_grid, method_colour, rows_axis
 
 TITLES = {"ROC": "ROC", "PR": "precision and recall", "reliability": "reliability"}
+FEWEST = 5  # studies of a bin of the reliability diagram: of one study it says 0 or 1
+CONTROLS = {  # beside methods; untrained encoders are black and dashed
+    CONSTANT: {"color": GREY, "ls": ":"},
+    "ImageNet": {"color": "#B8860B", "ls": "-."},
+}
 AXES = {
     "ROC": ("share of false positives", "sensitivity"),
     "PR": ("recall", "precision"),
@@ -24,9 +30,12 @@ AXES = {
 def label_efficiency_curves(table: pd.DataFrame, metric: str = "AUROC") -> Figure:
     """Mean over labels of ``metric`` at each share of the training patients, a panel for each mode.
 
-    table: see prdlib.evaluation.label_efficiency. Bars: 95 % intervals over patients, subsets and trainings.
+    table: see prdlib.evaluation.label_efficiency; without rows it is the sentence that there is nothing.
+    Bars: 95 % intervals over patients, subsets and trainings.
     """
-    means = table[(table["label"] == "mean") & (table["metric"] == metric)]
+    means = table[(table["label"] == "mean") & (table["metric"] == metric)] if len(table) else table
+    if means.empty:
+        return nothing_to_show(f"{metric} by the number of labels")
     modes, shares = list(dict.fromkeys(means["mode"])), sorted(means["share"].unique())
     figure = Figure(figsize=(1.5 + 4.2 * len(modes), 3.6), layout="constrained")
     for axis, mode in zip(np.atleast_1d(figure.subplots(1, len(modes), sharey=True)), modes, strict=True):
@@ -36,9 +45,11 @@ def label_efficiency_curves(table: pd.DataFrame, metric: str = "AUROC") -> Figur
             rows = part[part["model"] == name].sort_values("share")
             x = rows["share"] * 1.06 ** (place - (len(names) - 1) / 2)  # side by side, or bars hide each other
             bars = np.abs(np.stack([rows["value"] - rows["ci_low"], rows["ci_high"] - rows["value"]]))
-            control = name not in METHOD_NAMES
+            style = CONTROLS.get(
+                name, {"color": method_colour(name, "black"), "ls": "-" if name in METHOD_NAMES else "--"}
+            )
             axis.errorbar(x, rows["value"], yerr=bars, label=METHOD_NAMES.get(name, name), capsize=2, lw=1.4, marker="o", ms=4,
-                          color=method_colour(name, "black" if control else BLUE), ls="--" if control else "-")  # fmt: skip
+                          **style)  # fmt: skip
         axis.set_xscale("log")
         axis.xaxis.set_major_locator(FixedLocator(shares))
         axis.xaxis.set_minor_locator(NullLocator())
@@ -51,15 +62,54 @@ def label_efficiency_curves(table: pd.DataFrame, metric: str = "AUROC") -> Figur
     return figure
 
 
+def nothing_to_show(title: str) -> Figure:
+    """The sentence that stands where a figure would."""
+    figure = Figure(figsize=(7.2, 0.5), layout="constrained")
+    figure.text(0.5, 0.4, f"{title}: nothing was scored", ha="center", fontsize=9)
+    return figure
+
+
+def task_scores(lines: pd.DataFrame, title: str = "") -> Figure:
+    """A panel for each metric of a task, a row for each model: dot and 95 % interval, its control as a hollow diamond.
+
+    lines: of an overview (columns prdlib.tasks.LINES). Dotted: chance. No lines: the sentence that nothing was scored.
+    """
+    metrics, models = list(dict.fromkeys(lines["metric"])), in_order(lines["model"])
+    if not metrics:
+        return nothing_to_show(title)
+    columns = 2 if len(metrics) == 4 else min(3, len(metrics))
+    rows = -(-len(metrics) // columns)
+    figure = Figure(figsize=(3.1 * columns + 1, (0.3 * len(models) + 0.9) * rows + 0.3), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for place, (axis, metric) in enumerate(zip(axes.flat, metrics, strict=False)):
+        part = lines[lines["metric"] == metric].set_index("model")
+        for i, model in enumerate(models):
+            if model not in part.index:
+                continue
+            row, colour = part.loc[model], method_colour(model)
+            axis.plot([row["ci_low"], row["ci_high"]], [i, i], color=colour, lw=2)
+            axis.scatter(row["value"], i, s=36, color=colour, edgecolor="white", zorder=4)
+            axis.scatter(row["control"], i, s=34, marker="D", facecolor="none", edgecolor="black", lw=1, zorder=3)
+        axis.axvline(part["chance"].mean(), color="black", ls=":", lw=1.1)
+        rows_axis(axis, models, fill(metric, 36))
+        axis.tick_params(labelleft=place % columns == 0)
+    for axis in axes.flat[len(metrics) :]:
+        axis.axis("off")
+    figure.suptitle(title, fontsize=10)
+    figure.supxlabel("dot and bar: value and 95 % interval; diamond: control; dotted: chance", fontsize=8)
+    return figure
+
+
 def label_curves(curves: Mapping[str, pd.DataFrame], prevalence: float, title: str = "") -> Figure:
     """ROC, precision over recall and reliability of one label, a line with its 95 % band for each model.
 
+    Bins of fewer than FEWEST studies are not drawn.
     curves: model -> table of prdlib.evaluation.curves; prevalence: of the label in test, the precision of a blind guess.
     """
     figure = Figure(figsize=(11, 3.9), layout="constrained")
     for axis, (curve, name) in zip(figure.subplots(1, 3), TITLES.items(), strict=True):
         for model, table in curves.items():
-            points = table[table["curve"] == curve]
+            points = table[(table["curve"] == curve) & ~(table["n"] < FEWEST)]
             colour = method_colour(model)
             if curve == "reliability":
                 bars = np.abs(np.stack([points["y"] - points["low"], points["high"] - points["y"]]))

@@ -18,7 +18,7 @@ from prdlib.evaluation.adapters import DualEncoder, PRDAdapter, load_model
 from prdlib.evaluation.published import beside_the_paper
 from prdlib.repro import write_atomic, write_json
 from prdlib.settings import nearest
-from prdlib.tasks import LINES, TASKS, check_task, lacks, overview_lines, run_task
+from prdlib.tasks import LINES, TASKS, check_task, headlines, lacks, models_for, overview_lines, run_task
 
 if TYPE_CHECKING:
     from prdlib.notebook import Run
@@ -36,6 +36,22 @@ class Evaluation:
     left_out: dict[str, str]
     facts: dict[str, Any]
 
+    def table(self, task: str, name: str = "") -> pd.DataFrame:
+        """A table of a task by its name (that of the task itself: ''); one without rows where the task was left out."""
+        return self.tables.get(task, {}).get(name or task, pd.DataFrame())
+
+    def lines(self, task: str) -> pd.DataFrame:
+        """The overview's lines of a task."""
+        return self.overview[self.overview["task"] == task]
+
+    def headlines(self) -> pd.DataFrame:
+        """The overview's lines that stand for each task."""
+        return headlines(self.overview)
+
+    def beside_the_paper(self) -> pd.DataFrame:
+        """See :func:`prdlib.evaluation.published.beside_the_paper`."""
+        return beside_the_paper(self.tables, self.facts["data"])
+
     def save(self, folder: str | Path) -> None:
         """<folder>/overview.csv and .json, paper.csv (the paper's numbers beside these), facts.json, left_out.json, and
         <folder>/<task>/<name>.csv of each table that has a row."""
@@ -44,8 +60,7 @@ class Evaluation:
         write_json(folder / "overview.json", json.loads(self.overview.to_json(orient="records", double_precision=6)))
         write_json(folder / "left_out.json", self.left_out)
         write_json(folder / "facts.json", self.facts)
-        paper = beside_the_paper(self.tables, self.facts["data"])
-        write_atomic(folder / "paper.csv", paper.to_csv(index=False))
+        write_atomic(folder / "paper.csv", self.beside_the_paper().to_csv(index=False))
         for task, tables in self.tables.items():
             save_tables(folder, task, tables)
 
@@ -103,24 +118,35 @@ def load_models(names: Sequence[str], run: Run) -> dict[tuple[str, int], DualEnc
     """(name, seed) -> model of ``names``; of a grid its finished cells too; without names all trainings of the run."""
     if len(set(names)) < len(names):
         raise ConfigError("evaluate names a model twice: name each once.")
-    models = {(name, 0): load_model(name) for name in names}
+    ends = [Path(name).name if (Path(name) / "config.json").is_file() else name for name in names]
+    short = (
+        ends if len(set(ends)) == len(ends) else list(names)
+    )  # a checkpoint by the end of its path, where that is enough
+    models = {(title, 0): load_model(name) for title, name in zip(short, names, strict=True)}
     if run.grid or not models:
         models = {key: PRDAdapter(model) for key, model in run.trainings().items()} | models
     return models
 
 
-def keep_task(task: str, models: Mapping[tuple[str, int], DualEncoder], run: Run) -> dict[str, pd.DataFrame]:
-    """The tables of a task, each kept as metrics/05_<name>.csv and .json of the run; none where the task is left out, which is
-    said: when the collection lacks something, and fine_tuning where evaluation.fine_tuning is off."""
-    off = "evaluation.fine_tuning is off." if task == "fine_tuning" and not run.config.evaluation.fine_tuning else ""
-    why = lacks(task, run) or off
-    if why:
-        print(f"left out: {task}. {why}")
-        return {}
-    tables = run_task(task, models, run)
-    for name, table in tables.items():
-        run.keep(table, f"05_{name}")
-    return tables
+def evaluate_run(run: Run, seed: int = 0, others: Sequence[str] = ()) -> Evaluation:
+    """Every usual task for each method's training ``seed`` and for ``others`` (see :func:`load_models`): notebook 05.
+
+    Each table is kept as metrics/05_<name>.csv and .json of the run when its task ends, the overview last; prints what
+    each task took, and what is left out and why.
+    """
+    models = {(m, seed): PRDAdapter(run.trained(m, seed).model) for m in run.config.methods}
+    models |= {(name, 0): load_model(name) for name in others}
+
+    def keep(task: str, tables: Mapping[str, pd.DataFrame]) -> None:
+        for name, table in tables.items():
+            run.keep(table, f"05_{name}")
+
+    evaluation = evaluate_models(models, ("all",), run, keep=keep)
+    run.keep(evaluation.overview, "05_overview")
+    print("seconds   " + ", ".join(f"{task} {taken:.0f}" for task, taken in evaluation.facts["seconds"].items()))
+    for task, why in evaluation.left_out.items():
+        print(f"left out  {task}: {why}")
+    return evaluation
 
 
 def overview_of(tables: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFrame:
@@ -131,14 +157,13 @@ def overview_of(tables: Mapping[str, Mapping[str, pd.DataFrame]]) -> pd.DataFram
 
 def all_tasks(models: Mapping[tuple[str, int], DualEncoder], run: Run) -> tuple[list[str], dict[str, str]]:
     """(names of the tasks that 'all' stands for, task -> why it is left out)."""
-    others = [name for (name, _), model in models.items() if not isinstance(model, PRDAdapter)]
     left_out = {}
     for name, task in TASKS.items():
         reasons = [
             lacks(name, run),
-            f"{others[0]} is no checkpoint of this library" if task.ours and others else "",
+            "" if models_for(name, models) else f"{next(iter(models))[0]} is no checkpoint of this library",
             "evaluation.fine_tuning is off." if name == "fine_tuning" and not run.config.evaluation.fine_tuning else "",
-            "" if task.usual else "It takes as long as a training: ask for it by name.",
+            "" if task.usual else "By name alone.",
         ]
         if any(reasons):
             left_out[name] = next(filter(None, reasons))

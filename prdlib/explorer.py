@@ -21,6 +21,8 @@ from prdlib.data.batches import EvaluationData
 from prdlib.models import PRDModel
 from prdlib.plots import DPI
 from prdlib.text import PERTURBATIONS, Perturbed, perturb_reports
+from prdlib.word_regions import METHOD as ATTENTION
+from prdlib.word_regions import TARGET, word_maps
 
 WHOLE, NONE = "whole report", "none"
 
@@ -53,8 +55,10 @@ class Explorer:
         data = self.data
         image, boxes = data.images[row], [f["box"] for f in data.findings[row] if f.get("box") is not None]
         if perturbation == NONE:
-            words = [data.words[row][i] for i in self.texts(row)[text]]
-            asked = data.marked[row] if text == WHOLE else words
+            places = self.texts(row)[text]
+            if method == ATTENTION:
+                return pair_explanation(image, {"above uniform": self._attention(row, places)}, boxes)
+            asked = data.marked[row] if text == WHOLE else [data.words[row][i] for i in places]
             return pair_explanation(image, {"contribution": self._explain(row, asked, method)}, boxes)
         (copy,) = perturb_reports([data.tagged[row]], [perturbation], 0, 0, [data.study_ids[row]])[0]
         own = self._explain(row, data.marked[row], method)
@@ -71,6 +75,11 @@ class Explorer:
         if method != "Integrated Gradients":
             return found
         return replace(found, map=by_cell(found.map[None], max(1, len(image) // 8))[0])
+
+    def _attention(self, row: int, places: Sequence[int]) -> Explanation:
+        """Of words inside their report: attention is shared between the words of a text, and one alone has all of it."""
+        (found,) = word_maps(self.model, [self.data.images[row]], [self.data.marked[row]])
+        return Explanation(found.maps[list(places)].mean(axis=0), (), None, ATTENTION, TARGET, None)
 
     def show(self, row: int = 0, widgets: bool | None = None, **asked: str) -> Image | None:
         """Widgets that begin with study ``row``, or, without widgets, the figure of ``asked`` (see :meth:`figure`).

@@ -119,10 +119,11 @@ def gains_over_controls(headline: pd.DataFrame, title: str = "") -> Figure:
 def map_correlations(table: pd.DataFrame, title: str = "") -> Figure:
     """Rank correlations as numbers on colours: methods below each other, against methods, an untrained model, another image.
 
-    table: first, second, value, ci_low, ci_high, n. Each pair of methods stands once.
+    table: first, second, input, value, ci_low, ci_high, n; rows of input 'image' are drawn. Each pair of methods stands once.
     """
     if table.empty:
         return scores(table, title or "Correlations")
+    table = table[table["input"] == "image"]
     names = list(dict.fromkeys(table["first"]))
     columns = [*names[1:], *(name for name in dict.fromkeys(table["second"]) if name not in names)]
     columns = list(dict.fromkeys(name for name in columns if name in set(table["second"])))

@@ -7,7 +7,7 @@ Of words: prdlib.word_faithfulness.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,6 +28,7 @@ from prdlib.evaluation.faithfulness import (
     curve_table,
     energy_inside,
     insertion_deletion,
+    randomisation,
     with_known_ends,
 )
 from prdlib.evaluation.grounding import Phrase, box_area
@@ -44,8 +45,9 @@ AREA = "insertion - deletion"  # difference of the areas under both curves: 0 fo
 @dataclass(frozen=True)
 class FaithfulnessReport:
     """scores: maps, metric, input ('image', the controls, 'gain over best control'), value, ci_low, ci_high, n, studies, chance;
-    curves: maps, input, curve ('insertion', 'deletion'), fraction, value, ci_low, ci_high, n; correlations: first, second, value,
-    ... of Spearman's rank correlation, 'second' a method or 'untrained', 'other image'; completeness: maps, value, ..."""
+    curves: maps, input, curve ('insertion', 'deletion'), fraction, value, ci_low, ci_high, n; correlations: first, second, input,
+    value, ... of Spearman's rank correlation, 'second' a method (agreement) or a control (randomisation); completeness: maps,
+    input ('image', 'untrained'), value, ..."""
 
     scores: pd.DataFrame
     curves: pd.DataFrame
@@ -117,14 +119,13 @@ def report_on_maps(
         table = localisation.table_with_controls([values], chance, np.arange(len(items)), patients, resamples)
         scores.append(table.assign(maps=name))
         curves.append(drawn.assign(maps=name))
-        seen = {source: cells(found) for source, found in maps.items()}
-        parts[name] = seen["image"]
-        changed.append(against_controls(name, seen, patients, resamples))
+        parts[name] = {source: cells(found) for source, found in maps.items()}
+        changed.append(randomisation(name, parts[name], patients, resamples))
     return FaithfulnessReport(
         maps_first(scores),
         maps_first(curves),
         pd.concat([agreement(parts, patients, resamples), *changed], ignore_index=True),
-        _pixel_completeness(model, images, texts, patients, resamples),
+        pixel_completeness({"image": model, "untrained": asked[1]}, images, texts, patients, resamples),
     )
 
 
@@ -163,25 +164,27 @@ def with_curves(
     return pd.concat(columns, axis=1), pd.concat(tables, ignore_index=True)
 
 
-def against_controls(
-    name: str, parts: dict[str, np.ndarray], patients: Sequence[str], resamples: int, valid: np.ndarray | None = None
+def pixel_completeness(
+    models: Mapping[str, PRDModel],
+    images: np.ndarray,
+    texts: Sequence[Sequence[str]],
+    patients: Sequence[str],
+    resamples: int = 1000,
+    batch_size: int = 64,
 ) -> pd.DataFrame:
-    """Rank correlation of a method's maps with its own of an untrained model and of another image."""
-    pairs = [agreement({name: parts["image"], control: parts[control]}, patients, resamples, valid)
-             for control in ("untrained", "other image")]  # fmt: skip
-    return pd.concat(pairs, ignore_index=True)
+    """:func:`prdlib.evaluation.faithfulness.completeness` of Integrated Gradients over pixels: maps, input, value, ...
 
-
-def _pixel_completeness(
-    model: PRDModel, images: np.ndarray, texts: Sequence[Sequence[str]], patients: Sequence[str], resamples: int
-) -> pd.DataFrame:
-    deltas, changes = [], []
-    for start in range(0, len(images), 64):
-        found = pixel_gradients(model, images[start : start + 64], texts[start : start + 64])
-        deltas.append(found.delta)
-        changes.append(found.maps.sum(axis=(1, 2)) - found.delta)
-    share = completeness(np.concatenate(deltas), np.concatenate(changes), patients, resamples)
-    return pd.DataFrame([{"maps": "Integrated Gradients", **share}])
+    models: input -> model; images: uint8 [N, S, S]; texts: N word lists.
+    """
+    rows = []
+    for source, model in models.items():
+        parts = (slice(start, start + batch_size) for start in range(0, len(images), batch_size))
+        found = [pixel_gradients(model, images[part], texts[part]) for part in parts]
+        deltas = np.concatenate([part.delta for part in found])
+        changes = np.concatenate([part.maps.sum(axis=(1, 2)) for part in found]) - deltas
+        share = completeness(deltas, changes, patients, resamples)
+        rows.append({"maps": "Integrated Gradients", "input": source, **share})
+    return pd.DataFrame(rows)
 
 
 def maps_first(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:

@@ -26,7 +26,7 @@ LAST_TABLES = {
     "01_data": "01_labels",
     "03_ablations": "03_differences",
     "04_attention": "04_summary",
-    "05_downstream": "05_overview",
+    "05_downstream": "05_paper",
 }
 
 

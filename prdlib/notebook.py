@@ -6,7 +6,7 @@ import json
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -217,10 +217,10 @@ class Run:
         maps' unit."""
         shown = grounding.shown_phrases(row, phrases, data.tagged[row].tags)
         image, words = data.images[row : row + 1], data.words[row]
-        items, tau1 = [p._replace(row=0) for p in shown], self.config.objective.attention_temperature
-        maps = localisation.phrase_maps(model, image, [data.marked[row]], items, image.shape[-1], tau1)
+        items = [p._replace(row=0) for p in shown]
+        maps = localisation.phrase_maps(model, image, [data.marked[row]], items, image.shape[-1])
         boxes = [list(box) for p in shown for box in p.boxes if any(box)]
-        unit = "cosine of segment and region" if model.config.segment_regions else "attention (sums to 1 over the grid)"
+        unit = "cosine of segment and region" if model.config.segment_regions else "inner product of word and region"
         return image[0], maps, [" ".join(words[i] for i in p.first_mention) for p in shown], boxes, unit
 
     def controlled_maps(
@@ -249,12 +249,8 @@ class Run:
         return {name: seen.get(name, data.images[row]) for name in maps}, maps, titles, boxes
 
     def map_methods(self) -> dict[str, Callable[..., np.ndarray]]:
-        """What makes a phrase's map: the local similarity (with the run's temperature), or Grad-CAM of the global one."""
-        tau1 = self.config.objective.attention_temperature
-        return {
-            "similarity": partial(localisation.phrase_maps, attention_temperature=tau1),
-            "Grad-CAM": phrase_grad_cam,
-        }
+        """What makes a phrase's map: the local similarity, or Grad-CAM of the global one."""
+        return {"similarity": localisation.phrase_maps, "Grad-CAM": phrase_grad_cam}
 
     def localisation(
         self,
@@ -272,25 +268,17 @@ class Run:
         most = most or self.config.evaluation.grounding_studies
         items = [phrase for phrase in phrases if phrase.row < most]
         patients = [data.patient_ids[item.row] for item in items]
-        return self.localised(models, data.images[:most], data.marked[:most], data.groups[:most], items, patients, maps)
+        asked = grounding.Asked(items, data.images[:most], data.marked[:most], data.groups[:most], patients)
+        return self.localised(models, asked, maps)
 
-    def localised(
-        self,
-        models: Sequence[PRDModel],
-        images: np.ndarray,
-        texts: Sequence[Sequence[str]],
-        groups: np.ndarray,
-        items: Sequence[grounding.Phrase],
-        patients: Sequence[str],
-        maps: str = "similarity",
-    ) -> pd.DataFrame:
-        """The same of phrases ``items`` of any texts: their rows are those of images, texts and groups; patients: of each."""
-        values = []
+    def localised(self, models: Sequence[PRDModel], asked: grounding.Asked, maps: str = "similarity") -> pd.DataFrame:
+        """The same of phrases of any texts."""
+        values, resamples = [], self.config.evaluation.bootstrap
         for model in models:
-            seen = (model, random_twin(model), images, texts, groups, self.blind_image, items)
+            seen = (model, random_twin(model), asked.images, asked.texts, asked.groups, self.blind_image, asked.items)
             found = localisation.localisation_maps(*seen, maps_of=self.map_methods()[maps])
-            values.append(localisation.localisation_values(found, items))
-        return localisation.localisation_table(values, items, self.config.evaluation.bootstrap, patients=patients)
+            values.append(localisation.localisation_values(found, asked.items))
+        return localisation.localisation_table(values, asked.items, resamples, patients=asked.patients)
 
     def keep(self, table: pd.DataFrame, name: str, decimals: int = 3) -> pd.DataFrame:
         """Write ``table`` to metrics/<name>.csv and .json, in full; return it rounded, to be shown."""

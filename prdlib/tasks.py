@@ -7,7 +7,8 @@ fine_tuning      the image encoder fine-tuned, with the paper's multi-task head 
 retrieval        recall, median rank and precision at k by label, in both directions                      any model
 generation       the nearest training report in the place of a written one, beside constants              any model
 nli              entailment, neutral, contradiction: zero-shot, fine-tuned, and blind controls            ours
-auroc            zero-shot and linear-probe AUROC, of every label and of left against right               ours
+sides            left from right, where prompts say both: zero-shot and by a linear probe                 ours
+auroc            AUROC of zero_shot (global), of classification (all labels) and of sides; by name alone  ours
 localisation     maps of phrases beside their controls, for a collection with boxes                       ours
 matching         a fusion head on the frozen encoders, for a phantom; by name alone                       ours
 
@@ -28,7 +29,9 @@ from prdlib.config import ConfigError
 from prdlib.evaluation.adapters import DualEncoder, PRDAdapter
 
 if TYPE_CHECKING:
+    from prdlib.config import EvaluationConfig
     from prdlib.data.batches import EvaluationData
+    from prdlib.data.nli import SentencePairs
     from prdlib.models import PRDModel
     from prdlib.notebook import Run
 
@@ -58,7 +61,8 @@ class Task:
     tables: (models, run) -> tables by name. lines: of these tables what an overview shows, columns LINES; control is what the
     same score reaches without what it is about (the best blind control, an untrained encoder, a constant), NaN where there is
     none. needs: of 'reports', 'labels', 'boxes', 'twins', 'train', 'validation', what the collection must have. ours: for our
-    own models alone, since others have other features, regions and words. usual: whether 'all' holds it.
+    own models alone, since others have other features, regions and words. usual: whether 'all' holds it. headlines: beginnings of
+    the metrics that stand for the task in a short overview.
     """
 
     tables: Callable[[Models, Run], Tables]
@@ -66,6 +70,7 @@ class Task:
     needs: tuple[str, ...]
     ours: bool = True
     usual: bool = True
+    headlines: tuple[str, ...] = ()
 
 
 def lacks(task: str, run: Run) -> str:
@@ -86,22 +91,40 @@ def lacks(task: str, run: Run) -> str:
         "twins": "twins, which only a phantom has",
     }
     if not missing:
-        return ""
+        return _lacks_sides(run) if task == "sides" else ""
     return f"The task {task} needs {names.get(missing[0], missing[0])}; {run.config.data.name} has none."
 
 
+def _lacks_sides(run: Run) -> str:
+    from prdlib.evaluation.zero_shot import load_prompts
+
+    prompts = load_prompts(run.config.evaluation.prompts)
+    return "" if "sides" in prompts.table else f"Prompts {prompts.source} have no 'sides'."
+
+
+def models_for(task: str, models: Models) -> Models:
+    """Of ``models`` those that a task can score: all, or our own checkpoints."""
+    return {key: m for key, m in models.items() if isinstance(m, PRDAdapter)} if TASKS[task].ours else models
+
+
 def check_task(task: str, models: Models, run: Run) -> None:
-    """ConfigError when the collection or a model has not what a task needs; AdapterError for a model of other sizes."""
+    """ConfigError when the collection or every model has not what a task needs; AdapterError for a model of other sizes."""
     from prdlib.evaluation.structure_report import check_sizes
 
     missing = lacks(task, run)
     if missing:
         raise ConfigError(missing)
-    other = [name for (name, _), model in models.items() if not isinstance(model, PRDAdapter)]
-    if other and TASKS[task].ours:
-        raise ConfigError(f"The task {task} is for checkpoints of this library, {other[0]} is none.")
+    if not models_for(task, models):
+        raise ConfigError(f"The task {task} is for checkpoints of this library, {next(iter(models))[0]} is none.")
     if task == "nli":
         check_nli(run)
+    if task in ("zero_shot", "sides", "auroc"):
+        from prdlib.evaluation.zero_shot import check_labels, load_prompts
+
+        prompts = load_prompts(run.config.evaluation.prompts)
+        check_labels(prompts, run.info["labels"])
+        if task == "auroc":
+            prompts.sides("left")
     if task == "generation":
         from prdlib.evaluation.report_overlap import require_generation
 
@@ -110,9 +133,9 @@ def check_task(task: str, models: Models, run: Run) -> None:
 
 
 def run_task(task: str, models: Models, run: Run) -> Tables:
-    """The tables of one task. Raises what :func:`check_task` does."""
+    """The tables of one task, of the models that it can score. Raises what :func:`check_task` does."""
     check_task(task, models, run)
-    return TASKS[task].tables(models, run)
+    return TASKS[task].tables(models_for(task, models), run)
 
 
 def _inner(models: Models) -> dict[tuple[str, int], PRDModel]:
@@ -135,10 +158,12 @@ def _structure_lines(tables: Tables) -> pd.DataFrame:
 
 def zero_shot(models: Models, run: Run) -> Tables:
     """See :mod:`prdlib.evaluation.zero_shot_tables`."""
+    from prdlib.evaluation.zero_shot import load_prompts
     from prdlib.evaluation.zero_shot_tables import zero_shot_tables
 
     validation = run.split("validation") if "validation" in run.data else None
-    return zero_shot_tables(models, run.split("test"), validation, run.config.evaluation.bootstrap)
+    settings = run.config.evaluation
+    return zero_shot_tables(models, run.split("test"), validation, settings.bootstrap, load_prompts(settings.prompts))
 
 
 def _zero_shot_lines(tables: Tables) -> pd.DataFrame:
@@ -165,18 +190,11 @@ def fine_tuning(models: Models, run: Run) -> Tables:
 
     Every other head is for the five tasks alone where they are there. single-label learns from the whole training split only.
     """
-    from prdlib.evaluation.fine_tuning import CHEXPERT_TASKS, IMAGE_FINE_TUNING
+    from prdlib.evaluation.fine_tuning import IMAGE_FINE_TUNING, choose_head
     from prdlib.evaluation.label_efficiency import MODES, label_efficiency, single_label_table
-    from prdlib.evaluation.label_subsets import only_labels
 
-    settings, splits = run.config.evaluation, _splits(run)
-    five = set(CHEXPERT_TASKS) <= set(run.info["labels"])
-    head = settings.fine_tuning_head
-    if head == "auto":
-        uncertain = (only_labels(splits["train"], CHEXPERT_TASKS).labels == -1).any() if five else False
-        head = ("multi-class" if uncertain else "multi-task") if five else "multi-label"
-    if five and head != "multi-label":
-        splits = {name: only_labels(split, CHEXPERT_TASKS) for name, split in splits.items()}
+    settings = run.config.evaluation
+    head, splits = choose_head(settings.fine_tuning_head, _splits(run))
     tuning = replace(IMAGE_FINE_TUNING, epochs=settings.fine_tuning_epochs)
     models = _with_imagenet(models, run)
     if head == "single-label":
@@ -245,24 +263,32 @@ def _generation_lines(tables: Tables) -> pd.DataFrame:
 
 
 def check_nli(run: Run) -> None:
-    """ConfigError for MedNLI or RadNLI without their folder."""
+    """ConfigError for MedNLI or RadNLI without their folder; DataError for files that are not theirs."""
     settings = run.config.evaluation
-    if settings.nli != "phantom" and not settings.nli_directory:
-        raise ConfigError(f"evaluation.nli is {settings.nli}: set evaluation.nli_directory to its folder.")
+    if settings.nli != "phantom":
+        if not settings.nli_directory:
+            raise ConfigError(f"evaluation.nli is {settings.nli}: set evaluation.nli_directory to its folder.")
+        nli_pairs(settings)
+
+
+def nli_pairs(settings: EvaluationConfig) -> SentencePairs:
+    """The sentence pairs that the settings name."""
+    from prdlib.data.nli import load_mednli, load_phantom_pairs, load_radnli
+
+    return {
+        "phantom": lambda: load_phantom_pairs(settings.nli_squares),
+        "mednli": lambda: load_mednli(settings.nli_directory),
+        "radnli": lambda: load_radnli(settings.nli_directory, settings.nli_training or None),
+    }[settings.nli]()
 
 
 def nli(models: Models, run: Run) -> Tables:
     """nli: sentence pairs (column pairs says whose), zero-shot and, with a training split, fine-tuned, each with its controls;
     see prdlib.evaluation.nli."""
-    from prdlib.data.nli import load_mednli, load_phantom_pairs, load_radnli
     from prdlib.evaluation.nli import FINE_TUNING, fine_tuned_nli, zero_shot_nli
 
     settings, inner = run.config.evaluation, _inner(models)
-    pairs = {
-        "phantom": lambda: load_phantom_pairs(settings.nli_squares),
-        "mednli": lambda: load_mednli(settings.nli_directory),
-        "radnli": lambda: load_radnli(settings.nli_directory, settings.nli_training or None),
-    }[settings.nli]()
+    pairs = nli_pairs(settings)
     parts = [zero_shot_nli(inner, pairs, settings.bootstrap)]
     if len(pairs.split("train")):
         tuning = replace(FINE_TUNING, epochs=settings.fine_tuning_epochs)
@@ -276,15 +302,28 @@ def _nli_lines(tables: Tables) -> pd.DataFrame:
     return shown.assign(metric=shown["pairs"] + ", " + shown["task"] + ", " + shown["label"], model=shown["series"])
 
 
-def auroc(models: Models, run: Run) -> Tables:
-    """zero_shot and linear_probe, see :func:`prdlib.evaluation.downstream.auroc_tables`, and :mod:`prdlib.evaluation.sides`."""
-    from prdlib.evaluation.downstream import auroc_tables
+def sides(models: Models, run: Run) -> Tables:
+    """See :mod:`prdlib.evaluation.sides`."""
     from prdlib.evaluation.sides import sides_table
+    from prdlib.evaluation.zero_shot import load_prompts
 
-    splits = {name: run.split(name) for name in ("train", "validation", "test")}
-    resamples = run.config.evaluation.bootstrap
-    tables = auroc_tables(_inner(models), splits, run.info["labels"], resamples)
-    return {**tables, "sides": sides_table(_inner(models), splits, resamples)}
+    settings = run.config.evaluation
+    return {"sides": sides_table(_inner(models), _splits(run), settings.bootstrap, load_prompts(settings.prompts))}
+
+
+def _sides_lines(tables: Tables) -> pd.DataFrame:
+    table = tables["sides"]
+    return table.assign(metric=table["task"] + ", left from right, AUROC")
+
+
+def auroc(models: Models, run: Run) -> Tables:
+    """zero_shot and linear_probe, see :func:`prdlib.evaluation.downstream.auroc_tables`, and sides."""
+    from prdlib.evaluation.downstream import auroc_tables
+    from prdlib.evaluation.zero_shot import load_prompts
+
+    settings = run.config.evaluation
+    asked = settings.bootstrap, load_prompts(settings.prompts)
+    return {**auroc_tables(_inner(models), _splits(run), run.info["labels"], *asked), **sides(models, run)}
 
 
 def _auroc_lines(tables: Tables) -> pd.DataFrame:
@@ -292,8 +331,7 @@ def _auroc_lines(tables: Tables) -> pd.DataFrame:
         tables[name][tables[name]["label"] == "mean"].assign(metric=f"{title}, mean AUROC")
         for name, title in (("zero_shot", "zero-shot"), ("linear_probe", "linear probe"))
     ]
-    sides = tables["sides"]
-    return pd.concat([*parts, sides.assign(metric=sides["task"] + ", left from right, AUROC")], ignore_index=True)
+    return pd.concat([*parts, _sides_lines(tables)], ignore_index=True)
 
 
 def localisation(models: Models, run: Run) -> Tables:
@@ -303,35 +341,22 @@ def localisation(models: Models, run: Run) -> Tables:
     Of MS-CXR each phrase is a text of its own, as its protocol has it; of a collection without reports the name of a finding is.
     Elsewhere a phrase stands in its report.
     """
-    from prdlib.evaluation.grounding import by_themselves, named, phrases
+    from prdlib.evaluation.grounding import asked_phrases, lost_boxes
 
-    test, inner, reports = run.split("test"), _inner(models), run.info.get("reports", True)
-    if reports:
-        items, texts = phrases(test.findings, [report.offsets for report in test.tagged]), test.marked
-    else:
-        items, texts = named(test.findings)
-    if not items:
+    test, inner = run.split("test"), _inner(models)
+    asked = asked_phrases(test, run.info.get("reports", True), alone=run.config.data.name == "ms_cxr")
+    if not asked.items:
         raise ConfigError(
             f"The task localisation needs boxes of what reports say; those of {run.config.data.name} belong to no words."
         )
-    rows, patients = [item.row for item in items], [test.patient_ids[item.row] for item in items]
-    images, groups = test.images, test.groups
-    if not reports or run.config.data.name == "ms_cxr":  # a text for each phrase, and with it an image
-        if reports:
-            texts = [tuple(test.words[item.row][i] for i in item.words) for item in items]
-        items = by_themselves(items)
-        images, groups = images[rows], np.array(rows)  # another image is another study's
     tables = [
-        run.localised([model for (n, _), model in inner.items() if n == name], images, texts, groups, items, patients, maps)
-        .assign(method=name, maps=maps)
+        run.localised([model for (n, _), model in inner.items() if n == name], asked, maps).assign(
+            method=name, maps=maps
+        )
         for name in dict.fromkeys(name for name, _ in models)
         for maps in run.map_methods()
-    ]  # fmt: skip
-    boxes = sum(finding.get("box") is not None for findings in test.findings for finding in findings)
-    kept = sum(len(item.boxes) for item in items)
-    lost = pd.DataFrame([{"boxes": boxes, "scored": kept, "lost": boxes - kept,
-                          "why": "its words are none of the report's first words" if boxes > kept else ""}])  # fmt: skip
-    return {"localisation": pd.concat(tables, ignore_index=True), "lost": lost}
+    ]
+    return {"localisation": pd.concat(tables, ignore_index=True), "lost": lost_boxes(test.findings, asked.items)}
 
 
 def _localisation_lines(tables: Tables) -> pd.DataFrame:
@@ -401,18 +426,52 @@ def _matching_lines(tables: Tables) -> pd.DataFrame:
     return pd.concat([told, twins], ignore_index=True).rename(columns={"method": "model"})
 
 
+NLI_HEADLINES = tuple(
+    f"{pairs}, {what}"
+    for pairs in ("phantom", "MedNLI", "RadNLI")
+    for what in ("zero-shot, AUROC", "fine-tuned, accuracy")
+)
 TASKS: dict[str, Task] = {
-    "zero_shot": Task(zero_shot, _zero_shot_lines, ("labels",), ours=False),
-    "classification": Task(
-        classification, partial(_efficiency_lines, "classification"), ("labels", "train", "validation")
+    "zero_shot": Task(
+        zero_shot, _zero_shot_lines, ("labels",), ours=False, headlines=("mean AUROC", "balanced accuracy of")
     ),
-    "fine_tuning": Task(fine_tuning, partial(_efficiency_lines, "fine_tuning"), ("labels", "train", "validation")),
-    "retrieval": Task(retrieval, _retrieval_lines, ("reports",), ours=False),
-    "generation": Task(generation, _generation_lines, ("reports", "train"), ours=False),
-    "auroc": Task(auroc, _auroc_lines, ("reports", "labels", "train", "validation")),
-    "nli": Task(nli, _nli_lines, ()),
-    "localisation": Task(localisation, _localisation_lines, ("boxes",)),
-    "structure": Task(structure, _structure_lines, ("reports", "train"), ours=False),
+    "classification": Task(
+        classification,
+        partial(_efficiency_lines, "classification"),
+        ("labels", "train", "validation"),
+        headlines=("mean AUROC",),
+    ),
+    "fine_tuning": Task(
+        fine_tuning,
+        partial(_efficiency_lines, "fine_tuning"),
+        ("labels", "train", "validation"),
+        headlines=("mean AUROC", "macro AUROC"),
+    ),
+    "retrieval": Task(
+        retrieval,
+        _retrieval_lines,
+        ("reports",),
+        ours=False,
+        headlines=("R@1, image", "R@10, image", "median rank, image", "P@10 of labels, image"),
+    ),
+    "generation": Task(
+        generation,
+        _generation_lines,
+        ("reports", "train"),
+        ours=False,
+        headlines=("BLEU-4", "ROUGE-L", "label F1, macro"),
+    ),
+    "sides": Task(sides, _sides_lines, ("reports", "train", "validation"), headlines=("zero-shot", "linear probe")),
+    "nli": Task(nli, _nli_lines, (), headlines=NLI_HEADLINES),
+    "localisation": Task(localisation, _localisation_lines, ("boxes",), headlines=("pointing", "CNR, similarity")),
+    "structure": Task(
+        structure,
+        _structure_lines,
+        ("reports", "train"),
+        ours=False,
+        headlines=("5 options", "swap_laterality, image gain"),
+    ),
+    "auroc": Task(auroc, _auroc_lines, ("reports", "labels", "train", "validation"), usual=False),
     "matching": Task(matching, _matching_lines, ("reports", "twins", "train"), usual=False),
 }
 
@@ -421,3 +480,12 @@ def overview_lines(task: str, tables: Tables) -> pd.DataFrame:
     """The overview's lines of a task: columns task and LINES."""
     lines = TASKS[task].lines(tables)
     return lines.reindex(columns=LINES).assign(task=task)[["task", *LINES]]
+
+
+def headlines(overview: pd.DataFrame) -> pd.DataFrame:
+    """The rows of an overview (columns task and LINES) that stand for each task, see :class:`Task`."""
+    shown = [
+        metric.startswith(TASKS[task].headlines or ("",))
+        for task, metric in zip(overview["task"], overview["metric"], strict=True)
+    ]
+    return overview[shown]

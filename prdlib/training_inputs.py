@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from prdlib.config import WORD_ORDER, RunConfig
+from prdlib.config import RunConfig
 from prdlib.models.image_encoder import package_weights
 from prdlib.models.published import DESCRIPTIONS, WEIGHTS, image_weights_file, text_encoder_folder
+from prdlib.names import WORD_ORDER
 from prdlib.repro import hash_files
 
 TEXT_OF_WORD_ORDER = ("mirror", "perturbation", "registry", "segments", "tagging", "tokenization", "word_order")

@@ -18,9 +18,9 @@ from prdlib.attribution_masking import METHODS, change_by_words, score_with_word
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation import localisation
 from prdlib.evaluation.embeddings import embed_images
-from prdlib.evaluation.faithfulness import agreement, completeness, with_known_ends
+from prdlib.evaluation.faithfulness import agreement, completeness, randomisation, with_known_ends
 from prdlib.evaluation.image_gain import other_rows
-from prdlib.faithfulness_report import AREA, FaithfulnessReport, against_controls, maps_first, with_curves
+from prdlib.faithfulness_report import AREA, FaithfulnessReport, maps_first, with_curves
 from prdlib.models import PRDModel, random_twin
 
 SHAPLEY_SAMPLES, STEPS = 3, 8  # orders of a report's words, points of a path: many reports are averaged
@@ -48,7 +48,10 @@ def report_on_words(
 
     score = with_known_ends(score, valid)
     scores, curves, parts, changed, complete = [], [], {}, [], []
-    change = _in_parts(lambda part: change_by_words(model, embeds[part, :1], reports[part]), number)
+    changes = {
+        source: _in_parts(partial(_of_part, change_by_words, asked, shown, reports), number)[:, 0]
+        for source, asked, shown in (("image", model, embeds[:, :1]), ("untrained", twin, unseen))
+    }
     for name, method in METHODS.items():
         method = partial(method, **OPTIONS.get(name, {}))
         trained = _in_parts(partial(_of_part, method, model, embeds, reports), number)
@@ -59,16 +62,16 @@ def report_on_words(
         table = localisation.table_with_controls([values], {AREA: 0.0}, np.arange(number), patients, resamples)
         scores.append(table.assign(maps=name))
         curves.append(drawn.assign(maps=name))
-        parts[name] = seen["image"]
-        changed.append(against_controls(name, seen, patients, resamples, valid))
-        if name != "Word ablation":
-            deltas = seen["image"].sum(axis=1) - change[:, 0]
-            complete.append(pd.DataFrame([{"maps": name, **completeness(deltas, change[:, 0], patients, resamples)}]))
+        parts[name] = seen
+        changed.append(randomisation(name, seen, patients, resamples, valid))
+        for source, whole in changes.items() if name != "Word ablation" else ():
+            share = completeness(seen[source].sum(axis=1) - whole, whole, patients, resamples)
+            complete.append({"maps": name, "input": source, **share})
     return FaithfulnessReport(
         maps_first(scores),
         maps_first(curves),
         pd.concat([agreement(parts, patients, resamples, valid), *changed], ignore_index=True),
-        pd.concat(complete, ignore_index=True),
+        pd.DataFrame(complete),
     )
 
 

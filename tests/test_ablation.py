@@ -11,7 +11,7 @@ from prdlib.ablation import ablations, load_ablation
 from prdlib.ablation_run import run_ablation
 from prdlib.config import ConfigError, load_profile
 from prdlib.data import DataError
-from prdlib.evaluation.ablation_table import ablation_table, twin_places, twin_rows, with_cost
+from prdlib.evaluation.ablation_table import ablation_table, seen_outcomes, twin_places, twin_rows, with_cost
 from prdlib.manifest import continue_command, load_manifest
 from prdlib.notebook import Run
 from prdlib.training import checkpoint_folder, fit
@@ -179,6 +179,19 @@ def test_intervals_hold_what_they_say_when_the_variance_is_known():
         row = ablation_table(long.assign(metric="m", method="a", chance=0.0), "a", 400).iloc[0]
         held += row["ci_low"] <= 0.5 <= row["ci_high"]
     assert 48 <= held <= 60
+
+
+def test_what_the_image_adds_is_a_metric_of_its_own():
+    rows = [
+        ("R@1", "image", 1.0, 0.1),
+        ("5", "image", 1.0, 0.2),
+        ("5", "mean image", 1.0, 0.2),
+        ("5", "image - mean image", 0.0, 0.0),
+    ]
+    seen = seen_outcomes(pd.DataFrame(rows, columns=["metric", "input", "outcome", "chance"]))
+    assert list(zip(seen["metric"], seen["outcome"], seen["chance"], strict=True)) == [
+        ("R@1", 1.0, 0.1), ("5", 1.0, 0.2), ("5, image - mean image", 0.0, 0.0)
+    ]  # fmt: skip
 
 
 def test_cost_and_twins_become_columns_and_metrics():

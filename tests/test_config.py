@@ -3,7 +3,8 @@
 import pytest
 
 import prdlib.config
-from prdlib.config import COLLECTIONS, PAPER_METHODS, WORD_ORDER, ConfigError, RunConfig, load_profile, profiles
+from prdlib.config import ConfigError, RunConfig, load_profile, profiles
+from prdlib.names import COLLECTIONS, PAPER_METHODS, WORD_ORDER
 from prdlib.settings import reference
 
 

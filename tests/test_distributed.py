@@ -11,11 +11,12 @@ import pytest
 import torch
 from torch import nn
 
-from prdlib.config import METHODS, ConfigError, load_profile
+from prdlib.config import ConfigError, load_profile
 from prdlib.data import prepare
 from prdlib.data.batches import Collate, PairDataset
 from prdlib.distributed import ProcessError, SyncBatchNorm2d, synchronise_batch_norm
 from prdlib.models import PRDModel, build_model
+from prdlib.names import METHODS
 from prdlib.trainer import PRDTrainer, _joined
 from prdlib.training import _arguments, _batch_of_all, fit
 

@@ -12,16 +12,18 @@ import torch
 from prdlib import tasks
 from prdlib.__main__ import main
 from prdlib.config import ConfigError, load_profile
-from prdlib.evaluate import all_tasks, evaluate, evaluate_models, keep_task, overview_of, task_names
+from prdlib.data import DataError
+from prdlib.evaluate import all_tasks, evaluate, evaluate_models, evaluate_run, load_models, overview_of, task_names
 from prdlib.evaluation.adapters import PRDAdapter
 from prdlib.evaluation.downstream import probe_curves
 from prdlib.models import WeightsError, build_model, random_twin
 from prdlib.notebook import Run
-from prdlib.tasks import LINES, TASKS, lacks, overview_lines, run_task
+from prdlib.tasks import LINES, TASKS, headlines, lacks, overview_lines, run_task
 
 SETTINGS = {"data.n_studies": 120, "data.image_size": 32, "data.word_limit": 40, "model.image_width": 4, "model.text_width": 32,
             "model.text_layers": 1, "model.projection_dim": 16, "evaluation.bootstrap": 100, "evaluation.nli_squares": 40,
-            "evaluation.fine_tuning_epochs": 1, "evaluation.label_shares": [0.3, 1.0]}  # fmt: skip
+            "evaluation.fine_tuning_epochs": 1, "evaluation.label_shares": [0.3, 1.0],
+            "evaluation.fine_tuning_shares": [1.0]}  # fmt: skip
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +56,7 @@ def evaluation(run, model):
 def test_all_is_every_task_and_its_overview_has_chance_and_control(evaluation, run):
     assert set(evaluation.tables) | set(evaluation.left_out) == set(TASKS)
     assert evaluation.left_out["fine_tuning"] == "evaluation.fine_tuning is off."
-    assert set(evaluation.left_out) == {"fine_tuning", "matching"}
+    assert set(evaluation.left_out) == {"fine_tuning", "auroc", "matching"}
     overview = evaluation.overview
     assert list(overview.columns) == ["task", *LINES]
     assert set(overview["task"]) == set(evaluation.tables)
@@ -66,8 +68,15 @@ def test_all_is_every_task_and_its_overview_has_chance_and_control(evaluation, r
         assert overview.loc[overview["task"] == task, "control"].notna().any()
 
 
-def test_auroc_by_itself_is_that_of_zero_shot_and_classification(evaluation):
-    tables = evaluation.tables
+def test_headlines_are_some_of_every_task(evaluation):
+    short = headlines(evaluation.overview)
+    assert set(short["task"]) == set(evaluation.tables)
+    assert len(short) < len(evaluation.overview) / 2
+
+
+def test_auroc_by_itself_is_that_of_zero_shot_and_classification_and_sides(evaluation, run, model):
+    tables = {**evaluation.tables, "auroc": run_task("auroc", {("grounded", 0): PRDAdapter(model)}, run)}
+    pd.testing.assert_frame_equal(tables["auroc"]["sides"], tables["sides"]["sides"])
     zero, probe = tables["zero_shot"]["zero_shot"], tables["classification"]["classification"]
     parts = {
         "zero_shot": zero[zero["similarity"] == "global"],
@@ -115,6 +124,17 @@ def test_a_task_that_cannot_be_is_refused_before_the_others_begin(run, model, mo
     asked = Run(load_profile("quick", {**SETTINGS, "evaluation.nli": "mednli"}), run.folder)
     with pytest.raises(ConfigError, match=r"set evaluation\.nli_directory"):
         evaluate_models({("grounded", 0): PRDAdapter(model)}, ("zero_shot", "nli"), asked)
+    (run.folder.parent / "mine.yaml").write_text("default: {positive: [a], negative: [b]}")
+    mine = {**SETTINGS, "evaluation.prompts": str(run.folder.parent / "mine.yaml")}
+    with pytest.raises(ConfigError, match="have no 'sides'"):
+        evaluate_models(
+            {("grounded", 0): PRDAdapter(model)}, ("zero_shot", "sides"), Run(load_profile("quick", mine), run.folder)
+        )
+    nowhere = {**SETTINGS, "evaluation.nli": "mednli", "evaluation.nli_directory": "nowhere"}
+    with pytest.raises(DataError, match="nowhere"):
+        evaluate_models(
+            {("grounded", 0): PRDAdapter(model)}, ("zero_shot", "nli"), Run(load_profile("quick", nowhere), run.folder)
+        )
     with pytest.raises(ConfigError, match="for checkpoints of this library, halves is none"):
         evaluate_models({("halves", 0): Halves()}, ("retrieval", "classification"), run)
     assert begun == []
@@ -129,7 +149,7 @@ def test_each_task_is_kept_when_it_ends_and_all_takes_what_is_named_beside_it(ru
     found = evaluate_models({("g", 0): PRDAdapter(model)}, asked, run, keep=lambda task, _: kept.append(task))
     assert kept == list(found.tables)
     assert kept[-1] == "matching"
-    assert set(found.left_out) == {"fine_tuning"}
+    assert set(found.left_out) == {"fine_tuning", "auroc"}
     with pytest.raises(ConfigError, match="No task is named"):
         task_names(" ,")
 
@@ -153,7 +173,7 @@ def test_other_models_have_the_tasks_that_need_two_encoders_alone(run):
     models = {("halves", 0): Halves()}
     names, left_out = all_tasks(models, run)
     assert set(names) == {name for name, task in TASKS.items() if not task.ours}
-    assert left_out["auroc"] == "halves is no checkpoint of this library"
+    assert left_out["nli"] == "halves is no checkpoint of this library"
     found = evaluate_models(models, ("retrieval", "zero_shot"), run)
     assert set(found.tables["zero_shot"]["zero_shot"]["similarity"]) == {"global"}
     assert (found.overview["model"] == "halves").all()
@@ -161,13 +181,23 @@ def test_other_models_have_the_tasks_that_need_two_encoders_alone(run):
         run_task("nli", models, run)
 
 
-def test_a_task_is_kept_in_the_run_or_says_why_it_is_left_out(run, model, capsys):
-    models = {("grounded", 0): PRDAdapter(model)}
-    tables = keep_task("retrieval", models, run)
-    assert len(pd.read_csv(run.folder / "metrics" / "05_retrieval.csv")) == len(tables["retrieval"])
-    assert keep_task("fine_tuning", models, run) == {}
-    assert capsys.readouterr().out == "left out: fine_tuning. evaluation.fine_tuning is off.\n"
-    assert set(overview_of({"retrieval": tables, "fine_tuning": {}})["task"]) == {"retrieval"}
+def test_a_run_keeps_every_table_and_says_what_is_left_out(run, model, capsys, monkeypatch):
+    monkeypatch.setattr(Run, "trained", lambda *_: SimpleNamespace(model=model))
+    monkeypatch.setattr("prdlib.evaluate.load_model", lambda name: Halves())
+    for task in set(TASKS) - {"retrieval", "nli", "sides"}:
+        monkeypatch.setitem(TASKS, task, replace(TASKS[task], usual=False))
+    here = Run(replace(run.config, methods=("grounded",)), run.folder.parent / "other")
+    found = evaluate_run(here, 0, ("npz:halves",))
+    assert set(found.tables) == {"retrieval", "nli", "sides"}
+    by_task = found.overview.groupby("task")["model"].agg(set)  # ours alone where a task needs more than two encoders
+    assert by_task.to_dict() == {"retrieval": {"grounded", "npz:halves"}, "nli": {"grounded"}, "sides": {"grounded"}}
+    kept = here.folder / "metrics"
+    assert len(pd.read_csv(kept / "05_overview.csv")) == len(found.overview)
+    assert len(pd.read_csv(kept / "05_retrieval.csv")) == len(found.tables["retrieval"]["retrieval"])
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].startswith("seconds   retrieval ")
+    assert "left out  fine_tuning: evaluation.fine_tuning is off." in said
+    assert set(overview_of({"retrieval": found.tables["retrieval"], "nli": {}})["task"]) == {"retrieval"}
 
 
 def test_fine_tuning_is_of_the_papers_five_tasks(run, model, monkeypatch):
@@ -285,6 +315,15 @@ def test_one_call_and_one_command_give_the_same_numbers(run, model, monkeypatch,
     pd.testing.assert_frame_equal(stored, called.overview, check_dtype=False)
     assert main(["evaluate", "model", "--task", "retrieval", "--benchmark", "x.jsonl", *options]) == 2
     assert "--benchmark belongs to the task structure" in capsys.readouterr().err
+
+
+def test_a_checkpoint_is_named_by_the_end_of_its_path_where_that_is_enough(model, tmp_path):
+    for place in ("a/one", "b/one", "b/two"):
+        model.save_pretrained(tmp_path / place)
+    a, b, two = (str(tmp_path / place) for place in ("a/one", "b/one", "b/two"))
+    asked = SimpleNamespace(grid=None)
+    assert set(load_models([a, two], asked)) == {("one", 0), ("two", 0)}
+    assert set(load_models([a, b], asked)) == {(a, 0), (b, 0)}
 
 
 def test_the_list_of_tasks_that_a_reader_sees_is_the_list_that_there_is():

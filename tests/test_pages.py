@@ -1,5 +1,7 @@
 """Numbers in the text of README and docs: each with a reference is looked up in the stored tables.
 
+python tests/test_pages.py writes them anew from the tables.
+
 A reference is a comment behind a number or an interval, which a reader of the page does not see:
 
     0.46<!--grids/grounded/03_rows; metric=R@1 image to report; method=grounded; value-->
@@ -38,6 +40,23 @@ def rounds_to(value: float, text: str) -> bool:
     )
 
 
+def renewed(page: Path) -> str:
+    """The page with each number that has a reference as the tables have it now, with as many decimals. The words around it are
+    for a reader to check."""
+
+    def write(match: re.Match) -> str:
+        values = iter(look_up(match[2]))
+
+        def number(old: re.Match) -> str:
+            decimals = len(old[0].partition(".")[2])
+            sign = "+" if old[0].startswith(("+", "-")) else ""
+            return f"{next(values):{sign}.{decimals}f}"
+
+        return f"{re.sub(NUMBER, number, match[1])}<!--{match[2]}-->"
+
+    return re.sub(CITED, write, page.read_text())
+
+
 def cited(page: Path) -> list[tuple[str, str]]:
     return CITED.findall(page.read_text())
 
@@ -70,3 +89,17 @@ def test_a_wrong_number_would_be_found():
     assert not rounds_to(-0.1796, "+0.18")
     with pytest.raises(AssertionError, match="0 rows"):
         look_up("grids/grounded/03_rows; metric=R@1 image to report; method=nobody; value")
+
+
+def test_renewed_numbers_are_those_of_the_tables():
+    for page in PAGES:
+        assert not [
+            r
+            for text, r in CITED.findall(renewed(page))
+            if not all(map(rounds_to, look_up(r), re.findall(NUMBER, text)))
+        ]
+
+
+if __name__ == "__main__":
+    for one in PAGES:
+        one.write_text(renewed(one))

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from prdlib.config import QUIRKS, ConfigError, load_profile
+from prdlib.config import ConfigError, load_profile
 from prdlib.data import DataError
 from prdlib.data.batches import Collate, PairDataset
 from prdlib.data.image_split import split_by_image
 from prdlib.evaluation.label_subsets import refuse_shared_patients
 from prdlib.losses import Objective, symmetric_cross_entropy
+from prdlib.names import QUIRKS
 from prdlib.notebook import Run
 from prdlib.text import PERTURBATIONS, WordTokenizer, train_wordpiece
 from prdlib.training import fit

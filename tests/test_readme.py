@@ -14,7 +14,8 @@ from PIL import Image
 
 from prdlib.benchmark.cost import describe, gpu_hours
 from prdlib.benchmark.report import load_report
-from prdlib.config import METHODS, RunConfig, load_profile
+from prdlib.config import RunConfig, load_profile
+from prdlib.names import METHODS
 from prdlib.settings import reference
 
 ROOT = Path(__file__).parents[1]
@@ -28,6 +29,10 @@ SPEED = (
 ABLATION = (
     "<!-- ablation: generated from papermill_runs/reference/grids/grounded by tests/test_readme.py -->",
     "<!-- end of ablation -->",
+)
+PAPER = (
+    "<!-- paper: generated from papermill_runs/reference/grids/paper by tests/test_readme.py -->",
+    "<!-- end of paper -->",
 )
 OPENI = (
     "<!-- openi: generated from papermill_runs/reference/grids/openi by tests/test_readme.py -->",
@@ -210,16 +215,47 @@ def ablation_rows() -> str:
     ]
     rows = ["| row | seeds | " + " | ".join(head) + " | minutes |", "|---" * (3 + len(head)) + "|"]
     for name, row in asked[first].iterrows():
-        cells = [f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]", ""]
-        if pd.notna(row["difference"]):
-            sure = "**" if row["p_holm"] < 0.05 else ""
-            low, high = row["difference_low"], row["difference_high"]
-            cells[1] = f"{sure}{row['difference']:+.3f}{sure} [{low:+.3f}, {high:+.3f}]"
+        cells = [f"{row['value']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]", difference_of(row)]
         cells += [f"{asked[metric].loc[name, 'value']:.2f}" for metric in across]
         own = asked[inside].loc[name]
         cells.append(f"{own['value']:.2f} [{own['ci_low']:.2f}, {own['ci_high']:.2f}]")
         rows.append(f"| {name} | {int(row['seeds'])} | " + " | ".join(cells) + f" | {row['seconds'] / 60:.1f} |")
     return "\n".join(rows)
+
+
+def difference_of(row: pd.Series) -> str:
+    """'difference [low, high]', bold where it is sure after Holm's correction; '' for the baseline."""
+    if pd.isna(row["difference"]):
+        return ""
+    sure = "**" if row["p_holm"] < 0.05 else ""
+    return f"{sure}{row['difference']:+.3f}{sure} [{row['difference_low']:+.3f}, {row['difference_high']:+.3f}]"
+
+
+def paper_rows() -> str:
+    """A line for each row of the grid paper: the 5-option test, what the image adds to it, retrieval, beside the baseline."""
+    table = pd.read_csv(REFERENCE / "grids" / "paper" / "03_rows.csv")
+    gain = "5-option accuracy, image - mean image"
+    five, added, first = (
+        table[table["metric"] == metric].set_index("method")
+        for metric in ("5-option accuracy", gain, "R@1 image to report")
+    )
+    baseline = table["minus"].dropna().iloc[0]
+    head = ["5 options", f"minus {baseline}", "image - mean image", "R@1", f"minus {baseline}", "minutes"]
+    rows = ["| row | seeds | " + " | ".join(head) + " |", "|---" * (2 + len(head)) + "|"]
+    for name, row in five.iterrows():
+        cells = [
+            f"{row['value']:.3f}",
+            difference_of(row),
+            with_signs(added.loc[name]),
+            f"{first.loc[name, 'value']:.3f}",
+        ]
+        cells += [difference_of(first.loc[name]), f"{row['seconds'] / 60:.1f}"]
+        rows.append(f"| {name} | {int(row['seeds'])} | " + " | ".join(cells) + " |")
+    return "\n".join(rows)
+
+
+def with_signs(row: pd.Series) -> str:
+    return f"{row['value']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
 
 
 def openi_rows() -> str:
@@ -291,7 +327,7 @@ def between(marks: tuple[str, str]) -> str:
 
 
 def page_of(marks: tuple[str, str]) -> Path:
-    return ROOT / ("docs/ablations.md" if marks in (ABLATION, OPENI) else "README.md")
+    return ROOT / ("docs/ablations.md" if marks in (ABLATION, OPENI, PAPER) else "README.md")
 
 
 def test_settings_table_is_the_dataclasses():
@@ -310,12 +346,16 @@ def test_the_grid_on_real_reports_is_the_stored_one():
     assert between(OPENI) == openi_rows()
 
 
+def test_rows_of_the_papers_method_are_those_of_the_stored_ablation():
+    assert between(PAPER) == paper_rows()
+
+
 def test_the_downstream_tables_are_the_stored_ones():
     assert between(DOWNSTREAM) == downstream_rows()
 
 
 def test_rows_of_the_stored_grids_follow_from_the_stored_outcomes():
-    for folder in (REFERENCE / "grids" / name for name in ("grounded", "grounded_bf16", "openi")):
+    for folder in (REFERENCE / "grids" / name for name in ("grounded", "paper", "openi")):
         outcomes, rows = pd.read_csv(folder / "03_outcomes.csv.gz"), pd.read_csv(folder / "03_rows.csv")
         values = outcomes.groupby(["metric", "method"])["outcome"].mean()
         for row in rows.itertuples():
@@ -382,7 +422,7 @@ def test_profiles_that_own_data_name_exist():
 
 if __name__ == "__main__":
     tables = {MARKS: settings_table(), RESULTS: results_tables(), SPEED: speed_tables(), ABLATION: ablation_rows(),
-              OPENI: openi_rows(), DOWNSTREAM: downstream_rows()}  # fmt: skip
+              PAPER: paper_rows(), OPENI: openi_rows(), DOWNSTREAM: downstream_rows()}  # fmt: skip
     for marks, table in tables.items():
         page, (start, end) = page_of(marks), marks
         text = page.read_text()

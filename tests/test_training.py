@@ -11,11 +11,12 @@ import torch
 from transformers import BertModel
 
 from prdlib import training
-from prdlib.config import METHODS, ConfigError
+from prdlib.config import ConfigError
 from prdlib.data import DataError
 from prdlib.epoch_log import CHECKPOINT_MARK, EpochLog
 from prdlib.models import PRDModel, build_model
 from prdlib.models.text_encoder import small_bert_config
+from prdlib.names import METHODS
 from prdlib.text import train_wordpiece
 from prdlib.trainer import NonFiniteLoss, PRDTrainer
 from prdlib.training import fit

@@ -18,7 +18,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from prdlib.config import VIEWS
 from prdlib.data.chexpert_labels import LABELS, check_rules, label_columns
 from prdlib.data.patient_lists import excluded_patients
 from prdlib.data.report_sections import joined
@@ -36,6 +35,7 @@ from prdlib.data.tables import (
     refuse_outside,
 )
 from prdlib.images import read_grey
+from prdlib.names import VIEWS
 
 NAME = "CheXpert"
 TABLES = ("train.csv", "valid.csv")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from prdlib.data.studies import LABEL_PREFIX
+from prdlib.data.studies import LABEL_PREFIX, DataError
 from prdlib.data.tables import chosen, refuse_cells
 
 LABELS = (
@@ -23,6 +23,10 @@ BLANKS = {"unmentioned": np.nan, "absent": 0.0}
 
 def check_rules(uncertain: str, blanks: str) -> None:
     """DataError for a rule that is not known."""
+    if uncertain == "multi-class":
+        raise DataError(
+            "uncertain is 'multi-class': that is 'keep' here, with evaluation.fine_tuning_head=multi-class."
+        )
     chosen("uncertain", uncertain, UNCERTAIN)
     chosen("blanks", blanks, BLANKS)
 

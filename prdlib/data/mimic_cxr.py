@@ -19,7 +19,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from prdlib.config import VIEWS
 from prdlib.data.chexpert_labels import LABELS, check_rules, label_columns
 from prdlib.data.mimic_reports import read_reports
 from prdlib.data.patient_lists import excluded_patients
@@ -37,6 +36,7 @@ from prdlib.data.tables import (
     refuse_doubles,
 )
 from prdlib.images import read_grey
+from prdlib.names import VIEWS
 
 NAME = "MIMIC-CXR"
 SPLIT_NAMES = {"train": "train", "validate": "validation", "test": "test"}

@@ -17,11 +17,11 @@ import pandas as pd
 import yaml
 from defusedxml import DefusedXmlException, ElementTree
 
-from prdlib.config import VIEWS
 from prdlib.data.report_sections import joined
 from prdlib.data.studies import LABEL_PREFIX, DataError, Studies, existing_folder, split_of
 from prdlib.data.tables import IMAGE_SUFFIXES, Drops, chosen, chosen_views, files_below, finish, read_table
 from prdlib.images import ImageError, read_grey
+from prdlib.names import VIEWS
 from prdlib.text import normalise
 
 REPORTS, PROJECTIONS = "indiana_reports.csv", "indiana_projections.csv"

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prdlib.config import PHANTOM_VERSION
 from prdlib.data import phantom_render
 from prdlib.data.groups import report_groups
 from prdlib.data.phantom_findings import KINDS, Finding, draw_findings, exchange, exchanges
@@ -25,6 +24,7 @@ from prdlib.data.phantom_report import Report, write
 from prdlib.data.studies import LABEL_PREFIX, DataError, Studies, empty_drops, split_of
 from prdlib.images import encode_png, read_grey
 from prdlib.repro import generator, write_atomic
+from prdlib.run_name import PHANTOM_VERSION
 
 __all__ = ["PhantomStudy", "load", "masks", "render", "sentence_pairs", "study"]
 

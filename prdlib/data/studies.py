@@ -201,7 +201,7 @@ def _are_text(values: pd.Series) -> pd.Series:
 
 
 def load_studies(name: str, **options: Any) -> Studies:
-    """The studies of a collection by the name of its reader, one of prdlib.config.COLLECTIONS.
+    """The studies of a collection by the name of its reader, one of prdlib.names.COLLECTIONS.
 
     Options are those of the reader's ``load``. Raises DataError, one sentence, for what a user can mend: an unknown
     collection or option, a missing folder, and what the readers say.

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prdlib.config import VIEWS
 from prdlib.data.groups import report_groups, study_groups
 from prdlib.data.studies import DataError
+from prdlib.names import VIEWS
 
 IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg"})
 LEAVES = r"^[/\\]|^[A-Za-z]:|(?:^|[/\\])\.\.(?:[/\\]|$)"  # a path that is absolute or goes up

@@ -71,6 +71,14 @@ def with_cost(table: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame:
     return table.assign(seconds=table["method"].map(seconds))
 
 
+def seen_outcomes(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Of the outcomes of notebook 02 what an ablation asks: those with the image, and as a metric of its own what the image adds
+    to the mean image (chance 0), study by study."""
+    gain = outcomes[outcomes["input"] == "image - mean image"]
+    gain = gain.assign(metric=gain["metric"] + ", image - mean image", chance=0.0)
+    return pd.concat([outcomes[outcomes["input"] == "image"], gain], ignore_index=True)
+
+
 def twin_rows(twins: pd.DataFrame) -> pd.DataFrame:
     """Exchange accuracy of twins as outcomes of an ablation: across and inside sentences, by attribute where it is across.
 

@@ -9,8 +9,9 @@ Of one label, present or absent:
     ECE                expected calibration error: |mean probability - share present| in 10 bins of equal width of the
                        probability of presence, averaged with the bins' sizes; chance: the same constant
 
-Lower is better for the last two. ECE is biased up in small samples, and more so in a resample, which repeats studies: its draws
-are moved back by their mean minus the value, so that the interval is one around the value.
+Lower is better for the last two. AUPRC and ECE are biased up in small samples, and more so in a resample, which repeats studies:
+their draws are moved back by their mean minus the value, so that the interval is one around the value. In a simulation with a
+known mean AUPRC of ten labels, .2 of the studies positive, intervals of 95 % then hold it in 92 % at n = 490 and 85 % at n = 104.
 """
 
 from __future__ import annotations
@@ -22,10 +23,11 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_curve
 
-from prdlib.evaluation.statistics import auroc, average_precision, bootstrap_weights, redraw_seeds
+from prdlib.evaluation.statistics import auroc, average_precision, bootstrap_weights, redraw_crossed, redraw_seeds
 
 METRICS = ("AUROC", "AUPRC", "balanced accuracy", "Brier", "ECE")
 RANKS = METRICS[:3]  # not defined without both classes
+BIASED = ("AUPRC", "ECE")  # in a resample, which repeats studies
 BINS = 10
 COLUMNS = ["metric", "label", "value", "ci_low", "ci_high", "n", "positives", "prevalence", "chance", "note"]
 ONE_CLASS = "one class only: not defined"
@@ -84,12 +86,14 @@ def multi_label_scores(
     train_prevalence: np.ndarray,
     resamples: int = 1000,
     seed: int = 0,
+    trainings: int = 1,
 ) -> pd.DataFrame:
     """Every one of METRICS for every label and their mean, with 95 % intervals over clusters and, of two or more, seeds.
 
     truth: [n, L] in {0, 1}, NaN = not judged; probabilities: [S, n, L] of S seeds, whose mean score is the value; a label that a
     seed could not learn is NaN throughout there. clusters: [n] patients. thresholds: [S, L], NaN where validation gives none.
-    train_prevalence: [S, L], what the constant of 'chance' says. Columns: COLUMNS. The mean is over the labels for which a score
+    train_prevalence: [S, L], what the constant of 'chance' says. trainings: of the S seeds, where they are trainings with draws
+    of labels inside each (see statistics.redraw_crossed). Columns: COLUMNS. The mean is over the labels for which a score
     is defined; what is not defined is NaN and says why in ``note``.
     Raises ValueError for shapes that do not fit, truth that is no label and probabilities outside [0, 1].
     """
@@ -115,8 +119,10 @@ def multi_label_scores(
                 continue
             scores = _score(metric, there, probabilities[learnt & cut][:, judged, column], thresholds[learnt & cut, column],
                             weights[judged].T)  # fmt: skip
-            value, draws = float(scores[0].mean()), redraw_seeds(scores[1:], seed)
-            draws = draws - (np.nanmean(draws) - value) * (metric == "ECE")
+            value = float(scores[0].mean())
+            whole = scores.shape[1] == len(probabilities)
+            draws = redraw_crossed(scores[1:], trainings, seed) if whole else redraw_seeds(scores[1:], seed)
+            draws = draws - (np.nanmean(draws) - value) * (metric in BIASED)
             kept[metric].append((value, draws, chance, prevalence))
             notes = ["one class only"] * bool(one_class)
             notes += _count_notes(learnt, cut, np.isnan(draws).sum(), resamples, single)

@@ -13,9 +13,10 @@ from prdlib.evaluation.adapters import PRDAdapter
 from prdlib.evaluation.classification import probe_scores
 from prdlib.evaluation.curves import curve_bands
 from prdlib.evaluation.embeddings import image_features
+from prdlib.evaluation.exclusive_scores import ALL
 from prdlib.evaluation.similarity import logit_scale, similarities
 from prdlib.evaluation.statistics import auroc_intervals
-from prdlib.evaluation.zero_shot import pair_probabilities, pair_texts
+from prdlib.evaluation.zero_shot import Prompts, load_prompts, pair_probabilities, pair_texts
 from prdlib.models import PRDModel
 
 
@@ -38,20 +39,22 @@ def auroc_tables(
     splits: Mapping[str, EvaluationData],
     labels: Sequence[str],
     resamples: int = 1000,
+    prompts: Prompts | None = None,
 ) -> dict[str, pd.DataFrame]:
     """'zero_shot' and 'linear_probe': AUROC per label and model, (name, training seed) -> model, seeds as a second level.
 
     The scores of the tasks zero_shot (global similarity) and classification (all labels), by themselves. Intervals over patients.
+    prompts: None: those that come with prdlib.
 
     Columns: model, label, value (mean over seeds), ci_low, ci_high, n, positives, chance, seeds, note.
     """
-    names, test = list(labels), splits["test"]
+    names, test, prompts = list(labels), splits["test"], prompts or load_prompts()
     truth = np.where(np.isin(test.labels, (0, 1)), test.labels, np.nan)
     scores: dict[str, dict[str, list[np.ndarray]]] = {"zero_shot": {}, "linear_probe": {}}
     for (name, _), model in models.items():
         adapter = PRDAdapter(model)
-        found = similarities(adapter, test.images, pair_texts(names))
-        zero = pair_probabilities(found, names, logit_scale(adapter))
+        found = similarities(adapter, test.images, pair_texts(names, prompts))
+        zero = pair_probabilities(found, names, logit_scale(adapter), prompts)
         train, validation = (
             (image_features(model, splits[s].images), splits[s].labels) for s in ("train", "validation")
         )
@@ -83,8 +86,8 @@ def as_series(table: pd.DataFrame, metric: str, **chosen: object) -> pd.DataFram
 
 
 def means(table: pd.DataFrame) -> pd.DataFrame:
-    """The rows of the mean over labels."""
-    return table[table["label"] == "mean"]
+    """The rows of the mean over labels, and of all classes together; of a table without rows none."""
+    return table[table["label"].isin(["mean", ALL])] if len(table) else table
 
 
 def probe_curves(

@@ -24,11 +24,11 @@ def exclusive_classes(labels: np.ndarray) -> np.ndarray:
 def exclusive_metrics(truth: np.ndarray, probabilities: np.ndarray, weights: np.ndarray) -> dict[str, np.ndarray]:
     """EXCLUSIVE_METRICS of probabilities [n, K] of classes [n], for each row of weights [b, n]: [b] each.
 
-    Balanced accuracy is the mean recall of the classes that are there, macro AUROC that of each class against the rest: NaN in a
-    resample that has not all of them (a mean over those it has is another score). The class said is the likeliest, of equal ones
-    the first.
+    Balanced accuracy is the mean recall of the classes that are there, macro AUROC that of each class against the rest. A
+    resample without a class says nothing of it: there the class keeps what it has in all studies, so that rare classes neither
+    drop resamples nor move the mean. The class said is the likeliest, of equal ones the first.
     """
-    weights = np.asarray(weights, dtype=float)
+    weights = np.vstack([np.ones(len(truth)), np.asarray(weights, dtype=float)])
     right = (probabilities.argmax(axis=1) == truth).astype(float)
     recalls, areas = [], []
     for k in np.unique(truth):
@@ -37,10 +37,16 @@ def exclusive_metrics(truth: np.ndarray, probabilities: np.ndarray, weights: np.
         recalls.append(np.divide(weights @ (right * is_k), there, out=np.full(len(weights), np.nan), where=there > 0))
         areas.append(auroc(is_k, probabilities[:, k], weights))
     return {
-        "accuracy": weights @ right / weights.sum(axis=1),
-        "balanced accuracy": np.mean(recalls, axis=0),
-        "macro AUROC": np.mean(areas, axis=0),
+        "accuracy": weights[1:] @ right / weights[1:].sum(axis=1),
+        "balanced accuracy": _mean_of_classes(recalls),
+        "macro AUROC": _mean_of_classes(areas),
     }
+
+
+def _mean_of_classes(scores: Sequence[np.ndarray]) -> np.ndarray:
+    """[b] of [1 + b] for each class, the first being of all studies; NaN there (one class only) stays NaN."""
+    parts = np.stack(scores)
+    return np.where(np.isnan(parts[:, 1:]), parts[:, :1], parts[:, 1:]).mean(axis=0)
 
 
 def exclusive_scores(
@@ -80,13 +86,8 @@ def exclusive_scores(
     for metric in EXCLUSIVE_METRICS:
         scores = np.stack([found[metric] for found in by_seed], axis=1)  # [1 + resamples, S]
         draws = redraw_seeds(scores[1:], seed)
-        defined = draws[np.isfinite(draws)]
-        low, high = np.clip(np.percentile(defined, [2.5, 97.5]), 0, 1) if len(defined) else (np.nan, np.nan)
+        low, high = np.clip(np.percentile(draws, [2.5, 97.5]), 0, 1)
         notes = [f"{there} of {number} classes are there"] * (there < number)
-        lost = int(np.isnan(draws).sum())
-        notes += [f"a class is missing in {lost} of {resamples} resamples, which are left out"] * (
-            0 < lost < len(draws)
-        )
         notes += ["one class only: not defined"] * (metric == "macro AUROC" and there < 2)
         rows.append({"metric": metric, "label": ALL, "value": scores[0].mean(), "ci_low": low, "ci_high": high,
                      "n": len(truth), "positives": pd.NA, "prevalence": np.nan, "note": "; ".join(notes),

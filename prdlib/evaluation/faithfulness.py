@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from prdlib.evaluation.localisation import table_with_controls
 from prdlib.evaluation.statistics import bootstrap_weights, mean_interval
 
 FRACTIONS = tuple(np.linspace(0, 1, 6).tolist())
@@ -88,12 +89,14 @@ def area(curve: np.ndarray, fractions: Sequence[float] = FRACTIONS) -> np.ndarra
 def rank_correlation(one: np.ndarray, other: np.ndarray, valid: np.ndarray | None = None) -> np.ndarray:
     """Spearman's correlation [N], -1 to 1, of the parts [N, F] of each item; 0 where one is constant, which has no order."""
     valid = np.ones(one.shape, dtype=bool) if valid is None else valid
-    found = []
-    for a, b, there in zip(one, other, valid, strict=True):
-        a, b = a[there], b[there]
-        constant = np.ptp(a) == 0 or np.ptp(b) == 0
-        found.append(0.0 if constant else float(stats.spearmanr(a, b).statistic))
-    return np.array(found)
+    number = valid.sum(axis=1, keepdims=True)
+    centred = []
+    for values in (one, other):  # what is not valid comes last and takes no rank from the others
+        ranks = stats.rankdata(np.where(valid, values, np.inf), axis=1)
+        centred.append(np.where(valid, ranks - (number + 1) / 2, 0.0))
+    a, b = centred
+    size = np.sqrt((a**2).sum(axis=1) * (b**2).sum(axis=1))
+    return np.divide((a * b).sum(axis=1), size, out=np.zeros(len(a)), where=size > 0)
 
 
 def cells(maps: np.ndarray, side: int = 8) -> np.ndarray:
@@ -104,16 +107,46 @@ def cells(maps: np.ndarray, side: int = 8) -> np.ndarray:
 
 
 def agreement(
+    parts: Mapping[str, Mapping[str, np.ndarray]],
+    patients: Sequence[str],
+    resamples: int = 1000,
+    valid: np.ndarray | None = None,
+) -> pd.DataFrame:
+    """Rank correlation of every two methods, of the maps of each input: methods that agree on the mean image too agree on the
+    shape of a chest.
+
+    parts: method -> input ('image' and controls) -> [N, F]. Columns: first, second, input (with 'gain over best control'), value,
+    ci_low, ci_high (95 %, patients redrawn), n, patients, chance.
+    """
+    tables = []
+    for first, second in combinations(parts, 2):
+        found = {
+            source: rank_correlation(parts[first][source], parts[second][source], valid) for source in parts[first]
+        }
+        values = pd.DataFrame({("correlation", source): column for source, column in found.items()})
+        rows = np.arange(len(values))
+        table = table_with_controls([values], {"correlation": 0.0}, rows, patients, resamples)
+        tables.append(table[["input", "value", "ci_low", "ci_high", "n", "chance"]].assign(first=first, second=second))
+    table = pd.concat(tables, ignore_index=True).assign(patients=len(set(patients)))
+    return table[["first", "second", "input", "value", "ci_low", "ci_high", "n", "patients", "chance"]]
+
+
+def randomisation(
+    name: str,
     parts: Mapping[str, np.ndarray],
     patients: Sequence[str],
     resamples: int = 1000,
     valid: np.ndarray | None = None,
 ) -> pd.DataFrame:
-    """Rank correlation of every two methods: first, second, value, ci_low, ci_high, n, patients. parts: method -> [N, F]."""
+    """Rank correlation of a method's maps with its own of every control: 1 is a map that does not know the difference.
+
+    parts: input ('image' and controls) -> [N, F]. Columns as of :func:`agreement`, 'second' being the control.
+    """
     rows = []
-    for first, second in combinations(parts, 2):
-        found = rank_correlation(parts[first], parts[second], valid)
-        rows.append({"first": first, "second": second, **interval(found, patients, resamples), "chance": 0.0})
+    for control in (source for source in parts if source != "image"):
+        found = rank_correlation(parts["image"], parts[control], valid)
+        row = {"first": name, "second": control, "input": "image", **interval(found, patients, resamples)}
+        rows.append(row | {"chance": 0.0})
     return pd.DataFrame(rows)
 
 
@@ -126,13 +159,15 @@ def interval(values: np.ndarray, patients: Sequence[str], resamples: int = 1000)
 def completeness(
     deltas: np.ndarray, changes: np.ndarray, patients: Sequence[str], resamples: int = 1000
 ) -> dict[str, float]:
-    """Mean size of the completeness error [N] as share of the mean size of the change of the score [N], as :func:`interval`."""
+    """Mean size of the completeness error [N] as share of the mean size of the change of the score [N], as
+    :func:`interval`; chance 1: contributions that are all 0."""
     weights = bootstrap_weights(np.asarray(patients), resamples)
     error, change = np.abs(deltas), np.abs(changes)
     drawn = (weights @ error) / (weights @ change)
     low, high = np.percentile(drawn, [2.5, 97.5])
     share = float(error.mean() / change.mean())
-    return {"value": share, "ci_low": low, "ci_high": high, "n": len(error), "patients": len(set(patients))}
+    facts = {"n": len(error), "patients": len(set(patients)), "chance": 1.0}
+    return {"value": share, "ci_low": low, "ci_high": high, **facts}
 
 
 def curve_table(

@@ -13,7 +13,7 @@ the labels alone teach: the same from an untrained encoder (``models.random_twin
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +29,7 @@ from prdlib.data.chexpert_5x200 import FINDINGS as CHEXPERT_TASKS
 from prdlib.data.studies import DataError
 from prdlib.evaluation.classification import mean_auroc
 from prdlib.evaluation.exclusive_scores import NOT_JUDGED, exclusive_classes
-from prdlib.evaluation.label_subsets import has_both_classes, refuse_shared_patients
+from prdlib.evaluation.label_subsets import has_both_classes, only_labels, refuse_shared_patients
 from prdlib.evaluation.optimisation import learn, optimizer_and_schedule
 from prdlib.models import PRDModel
 from prdlib.repro import generator
@@ -44,6 +44,21 @@ UNCERTAIN, IGNORED = 2, -100  # class of an uncertain label among three; what cr
 IMAGE_FINE_TUNING = TrainingConfig(
     epochs=10, batch_size=32, learning_rate=1e-3, encoder_learning_rate_factor=0.1, weight_decay=0.05
 )
+
+
+def choose_head(head: str, splits: Mapping[str, EvaluationData]) -> tuple[str, dict[str, EvaluationData]]:
+    """(head, splits with the labels that it is for) of evaluation.fine_tuning_head.
+
+    auto: where the five CHEXPERT_TASKS are among the labels 'multi-class' (with an uncertain label in training) or 'multi-task',
+    elsewhere 'multi-label'. Every head but multi-label is for the five alone where they are there.
+    """
+    splits = dict(splits)
+    five = set(CHEXPERT_TASKS) <= set(splits["train"].label_names)
+    of_five = {name: only_labels(split, CHEXPERT_TASKS) for name, split in splits.items()} if five else splits
+    if head == "auto":
+        uncertain = five and (of_five["train"].labels == -1).any()
+        head = ("multi-class" if uncertain else "multi-task") if five else "multi-label"
+    return head, splits if head == "multi-label" else of_five
 
 
 class ImageClassifier(nn.Module):
@@ -148,6 +163,7 @@ def fine_tune_images(
     classes: int = 2,
     settings: TrainingConfig = IMAGE_FINE_TUNING,
     report: Callable[[str], None] | None = None,
+    passes: int = 1,
 ) -> FineTunedImages:
     """Train a copy of ``model``'s image encoder with a new head on the labels of ``train``; ``model`` itself stays as it is.
 
@@ -155,6 +171,7 @@ def fine_tune_images(
     classes: see the module. settings: of it are read epochs, batch_size (the most: the batches of an epoch are of one size, or
     one less), learning_rate (the head's), encoder_learning_rate_factor, freeze ('image': the head alone learns), weight_decay,
     warmup, max_grad_norm (0: no clipping), precision and augment. report: told one line per epoch.
+    passes: over the studies in an epoch, at whose end validation is looked at: several where there are few studies.
     Raises DataError when the splits share a patient or differ in labels, for fewer than two training studies with a judged label,
     for validation without both classes of any label, and for three classes without an uncertain label; ValueError for an unknown
     head; NonFiniteLoss when the loss leaves the reals.
@@ -168,12 +185,13 @@ def fine_tune_images(
         judged = targets.isfinite() if head == "multi-label" else targets != IGNORED
         rows = np.flatnonzero(judged.view(len(targets), -1).any(dim=1).numpy())
         _refuse(train, validation, truth, rows, classes)
-        batches = -(-len(rows) // settings.batch_size)
+        batches = -(-len(rows) // settings.batch_size) * passes
         optimizer, schedule = optimizer_and_schedule(classifier, settings, batches)
         history, best = [], None
         for epoch in range(1, settings.epochs + 1):
             classifier.train()
-            order, losses = rows[generator(seed, epoch, "image order").permutation(len(rows))], []
+            rng, losses = generator(seed, epoch, "image order"), []
+            order = np.concatenate([rows[rng.permutation(len(rows))] for _ in range(passes)])
             for chosen in np.array_split(order, batches):  # no last batch of one image: batch norm could not read it
                 pixels = _pixels(train, chosen, seed, epoch, settings.augment).to(device)
                 with torch.autocast(device.type, torch.bfloat16, enabled=settings.autocast == "bf16"):

@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from prdlib.data.batches import EvaluationData
 from prdlib.evaluation.statistics import mean_interval
 from prdlib.losses import local_attention
 from prdlib.models import PRDModel
@@ -77,6 +78,40 @@ def named(findings: Sequence[Sequence[dict]]) -> tuple[list[Phrase], list[tuple[
             if item.get("box") is not None and words:
                 _join(found, Phrase(row, item["name"], tuple(range(len(words))), tuple(item["box"])))
     return list(found.values()), [tuple(normalise(phrase.name).split()) for phrase in found.values()]
+
+
+class Asked(NamedTuple):
+    """Phrases to be found, with what they are rows of: images uint8 [N, S, S], texts (N marked words), groups [N] (equal: no
+    other study); patients: of each phrase."""
+
+    items: list[Phrase]
+    images: np.ndarray
+    texts: Sequence[Sequence[str]]
+    groups: np.ndarray
+    patients: list[str]
+
+
+def asked_phrases(data: EvaluationData, reports: bool = True, alone: bool = False) -> Asked:
+    """What the boxes of a split belong to, in their report; ``alone``: each phrase a text of its own, with its image, as MS-CXR
+    has it. Without ``reports`` the name of the finding is the text."""
+    if reports:
+        items, texts = phrases(data.findings, [report.offsets for report in data.tagged]), data.marked
+    else:
+        items, texts = named(data.findings)
+    rows, patients = [item.row for item in items], [data.patient_ids[item.row] for item in items]
+    if reports and not alone:
+        return Asked(items, data.images, texts, data.groups, patients)
+    if reports:
+        texts = [tuple(data.words[item.row][i] for i in item.words) for item in items]
+    return Asked(by_themselves(items), data.images[rows], texts, np.array(rows, dtype=int), patients)
+
+
+def lost_boxes(findings: Sequence[Sequence[dict]], items: Sequence[Phrase]) -> pd.DataFrame:
+    """One row: boxes of a split, those that ``items`` score, those that are lost and why."""
+    boxes = sum(finding.get("box") is not None for found in findings for finding in found)
+    lost = boxes - sum(len(item.boxes) for item in items)
+    why = "its words are none of the report's first words" if lost else ""
+    return pd.DataFrame([{"boxes": boxes, "scored": boxes - lost, "lost": lost, "why": why}])
 
 
 @torch.inference_mode()

@@ -1,9 +1,10 @@
-"""How well labels are told from images when 1, 10 or 100 % of the training labels are known: probes and fine-tuning in one table.
+"""How well labels are told from images when 1, 10 or 100 % of the training labels are known: probes and fine-tuning.
 
-Parts of the training split are drawn by patient (:mod:`prdlib.evaluation.label_subsets`); several draws of a part and several
-trainings of a model are together the second level of every interval. Choices (strength of a probe, epoch of a fine-tuning,
-thresholds) are made on validation, whole at every share. Beside each score stand two that owe nothing to pre-training:
-``control``, the same number for the untrained encoder, and the rows of CONSTANT, which says the part's prevalence of every image.
+Parts of the training split are drawn by patient (:mod:`prdlib.evaluation.label_subsets`); the trainings of a model and the
+draws of a part, each training with every draw, are two further levels of every interval. Choices (strength of a probe, epoch of a
+fine-tuning, thresholds) are made on validation, whole at every share. Beside each score stand two that owe nothing to
+pre-training: ``control``, the same number for the untrained encoder, and the rows of CONSTANT, which says the part's prevalence
+of every image.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ __all__ = ["CONSTANT", "MODES", "TABLE", "UNTRAINED", "label_efficiency", "singl
 MODES = ("linear probe", "fine-tuned")
 UNTRAINED, CONSTANT = "untrained", "majority / constant"
 SHARES = (0.01, 0.1, 1.0)
-LEAST_STEPS = 100  # of a fine-tuning: a part of few studies is read more often
+LEAST_STEPS = 100  # of a fine-tuning: a part of few studies is read several times an epoch
 FROM_SCRATCH = 1.0  # encoder_learning_rate_factor of untrained encoders: nothing there is worth keeping
 TABLE = ["model", "mode", "share", "label", "metric", "value", "ci_low", "ci_high", "n", "positives", "prevalence", "chance",
          "control", "seeds", "note"]  # fmt: skip
@@ -53,6 +54,7 @@ class _Predictions:
     thresholds: list[np.ndarray] = field(default_factory=list)
     prevalences: list[np.ndarray] = field(default_factory=list)
     learnt: list[np.ndarray] = field(default_factory=list)
+    trainings: int = 1
 
 
 def label_efficiency(
@@ -90,6 +92,7 @@ def label_efficiency(
     twins, twin_of = _untrained(models)
     found: dict[tuple[str, str, float], _Predictions] = {}
     for (name, seed), model in {**models, **twins}.items():
+        trainings = sum(other == name for other, _ in (*models, *twins))
         for mode in modes:
             tuning = _settings_of(settings, (name, seed) in twins)
             for (share, draw), rows, validated, tested in (
@@ -97,7 +100,7 @@ def label_efficiency(
                 if mode == MODES[0]
                 else _tuned(model, splits, parts, seed, head, classes, tuning, least_steps, report)
             ):
-                part = found.setdefault((name, mode, share), _Predictions())
+                part = found.setdefault((name, mode, share), _Predictions(trainings=trainings))
                 _add(part, train.labels[rows], validated, tested, validation.labels)
                 if report:
                     report(f"{name}, seed {seed}, {mode}, {share:.0%} of patients, draw {draw}: done")
@@ -115,7 +118,8 @@ def label_efficiency(
     truth = np.where(np.isin(test.labels, (0, 1)), test.labels, np.nan)
     tables = [
         multi_label_scores(truth, np.stack(p.probabilities), test.label_names, test.patient_ids, np.stack(p.thresholds),
-                           np.stack(p.prevalences), resamples).assign(model=name, mode=mode, share=share, seeds=len(p.thresholds))
+                           np.stack(p.prevalences), resamples, trainings=p.trainings
+                           ).assign(model=name, mode=mode, share=share, seeds=len(p.thresholds))
         for (name, mode, share), p in found.items()
     ]  # fmt: skip
     for table, part in zip(tables, found.values(), strict=True):
@@ -163,14 +167,14 @@ def _tuned(
     report: Callable[[str], None] | None,
 ) -> Iterator[Predicted]:
     for key, rows in parts.items():
-        steps = -(-len(rows) // settings.batch_size)
-        longer = replace(settings, epochs=max(settings.epochs, -(-least_steps // steps)))
+        steps = settings.epochs * -(-len(rows) // settings.batch_size)
+        passes = max(1, -(-least_steps // steps))
         train, held_out = take(splits["train"], rows), [splits["validation"], splits["test"]]
         if not has_both_classes(train.labels).any():
             yield key, rows, *(np.full(split.labels.shape, np.nan) for split in held_out)
             continue
         number = classes if (train.labels == -1).any() else 2
-        tuned = fine_tune_images(model, train, held_out[0], seed, head, number, longer, report).classifier
+        tuned = fine_tune_images(model, train, held_out[0], seed, head, number, settings, report, passes).classifier
         yield key, rows, *(tuned.predict(split.images) for split in held_out)
 
 

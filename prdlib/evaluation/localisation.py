@@ -23,7 +23,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from prdlib.evaluation.grounding import Phrase, box_area, pointing, word_region_maps
+from prdlib.evaluation.grounding import Phrase, box_area, pointing
 from prdlib.evaluation.image_gain import other_rows
 from prdlib.evaluation.statistics import bootstrap_weights, redraw_seeds
 from prdlib.models import PRDModel
@@ -84,37 +84,39 @@ def phrase_maps(
     reports: Sequence[Sequence[str]],
     items: Sequence[Phrase],
     size: int,
-    attention_temperature: float = 4.0,
 ) -> np.ndarray:
     """A map [size, size] for each phrase: [P, size, size].
 
     images: uint8 [N, S, S]; reports: N marked words; items: phrases with rows of these. Of a model with a segment-region head the
     cosine of the phrase's segment (the one that holds its first word) with each region; of others the mean over the phrase's
-    words of the local loss's attention, with its temperature tau1.
+    words of their inner product with each region, which is what the local loss compares. Its attention would not do: it is a
+    softmax over the words of a text, so that the map of a text of one word ("cardiomegaly") is constant whatever the image.
     """
     model.eval()
-    if not model.config.segment_regions:
-        attention, side = word_region_maps(model, images, [plain(r) for r in reports], attention_temperature)
-        coarse = [attention[item.row, list(item.words)].mean(dim=0) for item in items]
-    else:
-        coarse: list[Tensor | None] = [None] * len(items)
-        side = round((model.encode_places(torch.from_numpy(images[:1])).shape[1] - 1) ** 0.5)
-        kind, window = model.config.segments, model.config.segment_window
-        for start in range(0, len(images), 64):
-            rows = range(start, min(start + 64, len(images)))
-            places = model.encode_places(torch.from_numpy(images[rows.start : rows.stop]))[:, :-1]
-            segments, _ = model.encode_segments([reports[row] for row in rows])
-            cosines = segments @ places.transpose(1, 2)  # [n, segments, regions]
-            for place, item in ((p, item) for p, item in enumerate(items) if item.row in rows):
+    kind, window = model.config.segments, model.config.segment_window
+    coarse: list[Tensor | None] = [None] * len(items)
+    for start in range(0, len(images), 64):
+        rows = range(start, min(start + 64, len(images)))
+        shown, texts = torch.from_numpy(images[rows.start : rows.stop]), [reports[row] for row in rows]
+        if model.config.segment_regions:
+            units, regions = model.encode_segments(texts)[0], model.encode_places(shown)[:, :-1]
+        else:
+            units, regions = model.encode_words([plain(text) for text in texts])[0], model.encode_regions(shown)
+        found = units @ regions.transpose(1, 2)  # [n, segments or words, regions]
+        for place, item in ((p, item) for p, item in enumerate(items) if item.row in rows):
+            if model.config.segment_regions:
                 ends = np.cumsum([len(part) for part in segment(reports[item.row], kind, window)])
-                holder = int(np.searchsorted(ends, item.words[0], side="right"))
-                coarse[place] = cosines[item.row - start, holder]
-    return _enlarged(coarse, side, size)
+                coarse[place] = found[item.row - start, int(np.searchsorted(ends, item.words[0], side="right"))]
+            else:
+                coarse[place] = found[item.row - start, list(item.words)].mean(dim=0)
+    return _enlarged(coarse, size)
 
 
-def _enlarged(coarse: Sequence[Tensor], side: int, size: int) -> np.ndarray:
+def _enlarged(coarse: Sequence[Tensor], size: int) -> np.ndarray:
+    """Maps of R = h * h regions each, bilinearly enlarged."""
     if not coarse:
         return np.zeros((0, size, size), dtype=np.float32)
+    side = round(len(coarse[0]) ** 0.5)
     grid = torch.stack([row.float().cpu() for row in coarse]).view(-1, 1, side, side)
     return interpolate(grid, size=(size, size), mode="bilinear", align_corners=False)[:, 0].numpy()
 

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import numpy as np
 import pandas as pd
 
-from prdlib.config import in_order
 from prdlib.evaluation.embeddings import embed_images, embed_reports
 from prdlib.evaluation.retrieval import retrieval_outcomes, retrieval_table
 from prdlib.evaluation.statistics import mean_interval
 from prdlib.evaluation.structure import structure_outcomes, structure_table
 from prdlib.models import PRDModel
+from prdlib.names import in_order
 from prdlib.text import TaggedReport
 
 KEYS = ["metric", "input"]

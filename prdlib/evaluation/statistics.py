@@ -141,6 +141,18 @@ def redraw_seeds(per_seed: np.ndarray, seed: int = 0) -> np.ndarray:
     return mean + (np.einsum("...rs,rs->...r", per_seed, draws) - mean) * np.sqrt(number / (number - 1))
 
 
+def redraw_crossed(per_seed: np.ndarray, trainings: int, seed: int = 0) -> np.ndarray:
+    """Trainings and draws of labels, each training with every draw, as two levels: [..., b, S] -> [..., b].
+
+    The S columns are trainings, and inside each its S / trainings draws. Either level is drawn anew for what it moves by itself
+    (its mean over the other), with the factor of :func:`redraw_seeds`: S of them are no S independent seeds.
+    """
+    per = per_seed.reshape(*per_seed.shape[:-1], trainings, -1)
+    mean = per.mean(axis=(-2, -1))
+    moved = [redraw_seeds(per.mean(axis=axis), stream) - mean for axis, stream in ((-1, seed), (-2, seed + 1))]
+    return mean + moved[0] + moved[1]
+
+
 def auroc_intervals(
     truth: np.ndarray, scores: np.ndarray, names: list[str], clusters: np.ndarray, resamples: int = 1000, seed: int = 0
 ) -> pd.DataFrame:

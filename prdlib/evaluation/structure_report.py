@@ -51,6 +51,8 @@ class StructureReport:
         return {
             "image_gain": self.gains, "gain_families": self.families, "gain_differences": self.differences,
             "twins": self.twins, "binding": self.binding, "paraphrases": self.paraphrases,
+            "failures": worst_copies(self.outcomes),
+            "cut": pd.DataFrame({"model": list(self.cut), "texts cut": list(self.cut.values())}),
         }  # fmt: skip
 
 
@@ -204,29 +206,26 @@ def kinds_of_test(name: str) -> tuple[str, ...]:
     return SEVERAL_KINDS.get(name, (name,))
 
 
-def failures(
-    outcomes: pd.DataFrame, benchmark: BenchmarkSet, test: EvaluationData, model: str, number: int = 4
-) -> pd.DataFrame:
-    """Studies in which ``model`` likes a false copy best: the largest wrong margin of each clinical edit in turn.
+def worst_copies(outcomes: pd.DataFrame, number: int = 4) -> pd.DataFrame:
+    """Studies in which a model likes a false copy best: of each model the largest wrong margin of each clinical edit in turn,
+    each study once. Columns: model, seed, test, study_id, score (of the original), margin (over the copy's)."""
+    chosen = []
+    wrong = outcomes[(outcomes["family"] == "clinical") & (outcomes["margin"] < 0)]
+    for _, part in wrong.groupby("model", sort=False):
+        worst = part.sort_values("margin").drop_duplicates("test")
+        chosen.append(worst.drop_duplicates("study_id").head(number))
+    columns = ["model", "seed", "test", "study_id", "score", "margin"]
+    return pd.concat(chosen)[columns].reset_index(drop=True) if chosen else pd.DataFrame(columns=columns)
 
-    Columns: row (of the test split), study_id, test, original, copy (words), score (of the original), margin (over the copy's).
+
+def failures(worst: pd.DataFrame, test: EvaluationData, seed: int = 0) -> pd.DataFrame:
+    """Rows of :func:`worst_copies` with what was read: row (of the test split), original and copy (words) beside their columns.
+
+    seed: of the benchmark set, whose copies of these studies are drawn anew, the same ones.
     """
-    wrong = outcomes[(outcomes["model"] == model) & (outcomes["family"] == "clinical") & (outcomes["margin"] < 0)]
-    chosen: dict[str, object] = {}  # test -> its worst study, each study once
-    for row in wrong.sort_values("margin").itertuples():
-        if (
-            len(chosen) < number
-            and row.test not in chosen
-            and row.study_id not in {c.study_id for c in chosen.values()}
-        ):
-            chosen[row.test] = row
-    place = {study: i for i, study in enumerate(benchmark.study_ids)}
-    rows = {study: i for i, study in enumerate(test.study_ids)}
-    return pd.DataFrame(
-        [
-            {"row": rows[w.study_id], "study_id": w.study_id, "test": w.test, "original": benchmark.originals[place[w.study_id]],
-             "copy": benchmark.copies[w.test][place[w.study_id]], "score": w.score, "margin": w.margin}
-            for w in chosen.values()
-        ],
-        columns=["row", "study_id", "test", "original", "copy", "score", "margin"],
-    )  # fmt: skip
+    rows = [test.study_ids.index(study) for study in worst["study_id"]]
+    kinds = tuple(dict.fromkeys(worst["test"]))
+    places = list(dict.fromkeys(rows))
+    drawn = make_benchmark_set([test.tagged[i] for i in places], [test.study_ids[i] for i in places], kinds, seed)
+    copies = [drawn.copies[kind][places.index(row)] for row, kind in zip(rows, worst["test"], strict=True)]
+    return worst.assign(row=rows, original=[test.words[row] for row in rows], copy=copies)

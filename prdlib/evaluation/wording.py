@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from prdlib.config import METHODS, in_order
+from prdlib.names import METHODS, in_order
 
 
 def one_training(table: pd.DataFrame) -> str:
@@ -92,6 +92,15 @@ def gain_differences(differences: pd.DataFrame) -> str:
             f"({len(sure)} of {len(part)} tests, p < 0.05 after Holm's correction over all {differences['p'].notna().sum()})."
         )
     return "\n".join(lines)
+
+
+def cut_texts(table: pd.DataFrame) -> str:
+    """How many texts of the structure benchmark were cut at a model's context: its table 'cut'."""
+    told = [
+        f"{row['model']}: {row['texts cut']} texts are longer than its context and were cut"
+        for row in table.to_dict("records")
+    ]
+    return "\n".join(told) or "No text was longer than a model's context."
 
 
 def side_by_side(
@@ -180,3 +189,14 @@ def map_gains(headline: pd.DataFrame) -> str:
                 for r in part[part["ci_low"] > 0].itertuples()]  # fmt: skip
         lines.append(f"{kind}: above the best control in {', '.join(sure) or 'no score'}, of {len(part)}.")
     return "\n".join(lines)
+
+
+def agreement_gains(correlations: pd.DataFrame) -> str:
+    """Which methods agree more on the study's image than on the best control's: rows of
+    :func:`prdlib.evaluation.faithfulness.agreement`; 95 % intervals, not corrected for their number."""
+    if correlations.empty:
+        return "No maps to compare."
+    gains = correlations[correlations["input"] == "gain over best control"]
+    sure = [f"{r.first} and {r.second} ({r.value:+.2f} [{r.ci_low:+.2f}, {r.ci_high:+.2f}])"
+            for r in gains[gains["ci_low"] > 0].itertuples()]  # fmt: skip
+    return f"Agree more than under the best control: {', '.join(sure) or 'no two methods'}, of {len(gains)} pairs."

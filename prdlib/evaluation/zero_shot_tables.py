@@ -19,9 +19,10 @@ from prdlib.evaluation.exclusive_scores import NOT_JUDGED, exclusive_classes, ex
 from prdlib.evaluation.label_subsets import has_both_classes, only_labels, prevalences
 from prdlib.evaluation.similarity import kinds_of, logit_scale, similarities
 from prdlib.evaluation.zero_shot import (
+    Prompts,
     class_similarities,
     class_texts,
-    listed_classes,
+    load_prompts,
     pair_probabilities,
     pair_texts,
 )
@@ -46,18 +47,25 @@ Seen = dict[tuple[str, str], list[_Seen]]  # (model, similarity) -> its training
 
 
 def zero_shot_tables(
-    models: Models, test: EvaluationData, validation: EvaluationData | None, resamples: int = 1000
+    models: Models,
+    test: EvaluationData,
+    validation: EvaluationData | None,
+    resamples: int = 1000,
+    prompts: Prompts | None = None,
 ) -> dict[str, pd.DataFrame]:
     """'zero_shot': the scores of prdlib.evaluation.class_scores of each label, model and similarity; 'zero_shot_classes': those
-    of prdlib.evaluation.exclusive_scores, of the studies with exactly one of the classes that prompts.yaml lists (without two
+    of prdlib.evaluation.exclusive_scores, of the studies with exactly one of the classes that the prompts list (without two
     such classes in the data there is no such table).
 
+    prompts: None: those that come with prdlib.
     models: (name, training seed) -> model, seeds being a second level of the intervals. Intervals are over patients.
     """
-    classes = [name for name in listed_classes() if name in test.label_names]
+    prompts = prompts or load_prompts()
+    classes = [name for name in prompts.classes if name in test.label_names]
     if len(classes) < 2 or (exclusive_classes(only_labels(test, classes).labels) == NOT_JUDGED).all():
         classes = []
-    pairs, texts = len(pair_texts(test.label_names)), [*pair_texts(test.label_names), *class_texts(classes)]
+    of_labels = pair_texts(test.label_names, prompts)
+    pairs, texts = len(of_labels), [*of_labels, *class_texts(classes, prompts)]
     seen: Seen = {}
     for (name, _), model in models.items():
         for kind in kinds_of(model):  # every image is encoded once for all prompts
@@ -65,21 +73,23 @@ def zero_shot_tables(
             found = _Seen(similarities(model, test.images, texts, kind), held_out, logit_scale(model, kind))
             seen.setdefault((name, kind), []).append(found)
     by_label = {key: [part.part(slice(0, pairs)) for part in found] for key, found in seen.items()}
-    tables = {"zero_shot": _of_labels(by_label, test, validation, resamples)}
+    tables = {"zero_shot": _of_labels(by_label, test, validation, resamples, prompts)}
     if classes:
         by_class = {key: [part.part(slice(pairs, None)) for part in found] for key, found in seen.items()}
-        tables["zero_shot_classes"] = _of_classes(by_class, test, validation, classes, resamples)
+        tables["zero_shot_classes"] = _of_classes(by_class, test, validation, classes, resamples, prompts)
     return tables
 
 
-def _of_labels(seen: Seen, test: EvaluationData, validation: EvaluationData | None, resamples: int) -> pd.DataFrame:
+def _of_labels(
+    seen: Seen, test: EvaluationData, validation: EvaluationData | None, resamples: int, prompts: Prompts
+) -> pd.DataFrame:
     names = list(test.label_names)
     truth = np.where(np.isin(test.labels, (0, 1)), test.labels, np.nan)
     known = np.full(len(names), 0.5) if validation is None else prevalences(validation.labels)
     tables = []
     for (name, kind), found in seen.items():
-        probabilities = np.stack([pair_probabilities(part.test, names, part.scale) for part in found])
-        thresholds = np.stack([_thresholds(part, validation, names) for part in found])
+        probabilities = np.stack([pair_probabilities(part.test, names, part.scale, prompts) for part in found])
+        thresholds = np.stack([_thresholds(part, validation, names, prompts) for part in found])
         constants = np.tile(np.nan_to_num(known, nan=0.5), (len(found), 1))
         table = multi_label_scores(truth, probabilities, names, test.patient_ids, thresholds, constants, resamples)
         tables.append(table.assign(model=name, similarity=kind, seeds=len(found)))
@@ -87,11 +97,11 @@ def _of_labels(seen: Seen, test: EvaluationData, validation: EvaluationData | No
     return joined[[*KEYS, *(c for c in joined.columns if c not in KEYS)]]
 
 
-def _thresholds(part: _Seen, validation: EvaluationData | None, names: list[str]) -> np.ndarray:
+def _thresholds(part: _Seen, validation: EvaluationData | None, names: list[str], prompts: Prompts) -> np.ndarray:
     """[L], NaN where validation has no label of both kinds."""
     if validation is None or part.validation is None:
         return np.full(len(names), np.nan)
-    found = pair_probabilities(part.validation, names, part.scale)
+    found = pair_probabilities(part.validation, names, part.scale, prompts)
     chosen = []
     for column, both in enumerate(has_both_classes(validation.labels)):
         values = validation.labels[:, column]
@@ -101,14 +111,19 @@ def _thresholds(part: _Seen, validation: EvaluationData | None, names: list[str]
 
 
 def _of_classes(
-    seen: Seen, test: EvaluationData, validation: EvaluationData | None, classes: list[str], resamples: int
+    seen: Seen,
+    test: EvaluationData,
+    validation: EvaluationData | None,
+    classes: list[str],
+    resamples: int,
+    prompts: Prompts,
 ) -> pd.DataFrame:
     truth = exclusive_classes(only_labels(test, classes).labels)
     known = truth if validation is None else exclusive_classes(only_labels(validation, classes).labels)
     majority = int(np.bincount(known[known != NOT_JUDGED], minlength=len(classes)).argmax())
     tables = []
     for (name, kind), found in seen.items():
-        scores = [part.scale * class_similarities(part.test, classes, part.validation) for part in found]
+        scores = [part.scale * class_similarities(part.test, classes, prompts, part.validation) for part in found]
         probabilities = softmax(np.stack(scores), axis=2)
         table = exclusive_scores(truth, probabilities, classes, test.patient_ids, majority, resamples)
         tables.append(table.assign(model=name, similarity=kind, seeds=len(found), classes=", ".join(classes)))

@@ -1,13 +1,14 @@
 """CheXpert: labels, rules for -1 and blanks, splits, reports of CheXpert Plus, and one sentence for each wrong file."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from chexpert_collection import address, row, write_chexpert, write_plus
 from published import edit, picture, reasons
 
 from prdlib.data import DataError, load_studies, prepare
 from prdlib.data.chexpert import SHARES
-from prdlib.data.chexpert_labels import LABELS
+from prdlib.data.chexpert_labels import LABELS, check_rules
 from prdlib.data.studies import split_of
 
 
@@ -214,3 +215,24 @@ def test_a_damaged_image_is_found_while_data_are_prepared(tmp_path):
     broken.write_bytes(broken.read_bytes()[:100])
     prepare(load_studies("chexpert", directory=folder), tmp_path / "p", 32)
     assert "view1_frontal.jpg cannot be read as an image" in (tmp_path / "p" / "dropped.csv").read_text()
+
+
+def test_the_multi_class_policy_says_where_it_is_set():
+    with pytest.raises(DataError, match=r"'keep' here, with evaluation.fine_tuning_head=multi-class"):
+        check_rules("multi-class", "unmentioned")
+
+
+def test_a_table_of_the_size_of_the_real_one_is_read_whole(tmp_path, monkeypatch):
+    """200,000 rows of 50,000 patients: nothing that takes a step for each of them in Python would end in seconds."""
+    write_chexpert(tmp_path)
+    head, *lines = (tmp_path / "train.csv").read_text().splitlines()
+    body = lines[0].partition(".jpg")[2]
+    rows = [address("train", n // 4, n % 4 + 1, "view1_frontal")[:-4] + ".jpg" + body for n in range(200_000)]
+    (tmp_path / "train.csv").write_text("\n".join([head, *rows]))
+    monkeypatch.setattr("prdlib.data.chexpert.are_files", lambda paths: pd.Series(True, index=paths.index))
+    studies = load_studies("chexpert", directory=tmp_path)
+    train = studies.table[studies.table["split"] != "test"]
+    assert (len(train), train["patient_id"].nunique()) == (200_000, 50_000)
+    assert (train["label:Edema"] == 1).all()
+    assert 0.94 < (train["split"] == "train").mean() < 0.96
+    assert studies.dropped.empty

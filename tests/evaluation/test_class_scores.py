@@ -178,6 +178,18 @@ def test_intervals_cover_the_truth_and_those_of_calibration_hold_their_value():
     assert 69 <= covered <= 79  # 95 % - 3.5 binomial standard deviations; never wrong would be too wide
 
 
+def test_intervals_of_mean_precision_are_around_what_is_true():
+    """40 experiments with four labels, of which the area is known from 400,000 studies; not recentred, half of them miss it."""
+    covered = 0
+    for trial in range(40):
+        rng = np.random.default_rng(trial)
+        truth = (rng.random((200, 4)) < 0.2).astype(float)
+        p = 1 / (1 + np.exp(-rng.normal(size=(200, 4)) - 1.2 * truth))
+        row = scored(truth, p[None], resamples=100).loc[("mean", "AUPRC")]
+        covered += row["ci_low"] <= 0.533 <= row["ci_high"]
+    assert covered >= 32
+
+
 def test_patients_and_seeds_widen_the_interval():
     truth, p = drawn(60, 1)
     width = lambda table: table["ci_high"] - table["ci_low"]  # noqa: E731
@@ -284,7 +296,7 @@ def test_a_constant_has_no_interval_in_balanced_accuracy_where_classes_are_rare(
     table = exclusive_scores(truth, constant, list("abc"), np.arange(12), 0, 400).set_index("metric")
     row = table.loc["balanced accuracy"]
     assert (row["value"], row["ci_low"], row["ci_high"]) == pytest.approx((1 / 3, 1 / 3, 1 / 3))
-    assert "a class is missing in" in row["note"]
+    assert row["note"] == ""
     assert table.loc["accuracy", "note"] == ""
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from prdlib.evaluation.classification import linear_probe
-from prdlib.evaluation.zero_shot import prompts
+from prdlib.evaluation.zero_shot import load_prompts
 
 RNG = np.random.default_rng(0)
 
@@ -41,7 +41,7 @@ def test_uncertain_and_missing_labels_are_left_out():
 
 @pytest.mark.parametrize("label", ["Edema", "Something Rare"])
 def test_prompts_exist_for_any_label_and_are_normalised(label):
-    positive, negative = prompts(label)
+    positive, negative = load_prompts().pairs(label)
     assert positive
     assert negative
     assert all(p == p.lower() and "." not in p for p in (*positive, *negative))

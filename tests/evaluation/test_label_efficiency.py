@@ -198,14 +198,15 @@ def test_fine_tuning_stands_in_the_same_table(model, splits):
 def test_small_parts_are_read_more_often_and_those_that_teach_nothing_are_not_read(model, splits, monkeypatch):
     asked = []
 
-    def spy(model, train, validation, seed, head, classes, settings, report):
-        asked.append((len(train.study_ids), head, classes, settings.epochs, settings.encoder_learning_rate_factor))
+    def spy(model, train, validation, seed, head, classes, settings, report, passes):
+        asked.append((len(train.study_ids), head, classes, passes, settings.encoder_learning_rate_factor))
         raise KeyboardInterrupt
 
     monkeypatch.setattr(module, "fine_tune_images", spy)
     with pytest.raises(KeyboardInterrupt):
         label_efficiency({("tiny", 0): model}, splits, (0.25,), modes=(TUNED,), settings=QUICK, least_steps=100)
-    assert asked == [(24, "multi-label", 2, 50, 0.3)]  # two steps an epoch
+    steps = 2 * QUICK.epochs
+    assert asked == [(24, "multi-label", 2, -(-100 // steps), 0.3)]
     absent = {**splits, "train": replace(splits["train"], labels=np.zeros_like(splits["train"].labels))}
     table = label_efficiency({("tiny", 0): model}, absent, (0.1,), modes=(TUNED,), settings=QUICK, resamples=20)
     assert set(table[table["model"] != CONSTANT]["note"]) == {

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from prdlib.evaluation.grounding import Phrase
 from prdlib.evaluation.localisation import (
@@ -108,6 +109,23 @@ def test_maps_of_a_model_and_of_every_control(tiny_config, method):
     assert not np.allclose(maps["image"], maps["untrained"])
     alone = phrase_maps(model, images, reports, items[:1], 32)
     np.testing.assert_allclose(alone[0], maps["image"][0], rtol=1e-4, atol=1e-5)
+
+
+def test_a_text_of_one_word_is_found_by_the_image_and_not_everywhere_alike(tiny_config):
+    model = build_model(tiny_config.for_method("prd"), 0, ["cardiomegaly with edema"])[0]
+    images = RNG.integers(0, 255, (2, 32, 32), dtype=np.uint8)
+    items = [Phrase(row, "cardiomegaly", (0,), BOXES[0]) for row in (0, 1)]
+    maps = phrase_maps(model, images, [("cardiomegaly",)] * 2, items, 32)
+    assert maps.std(axis=(1, 2)).min() > 0
+    assert not np.allclose(maps[0], maps[1])
+    with torch.no_grad():
+        regions = model.encode_regions(torch.from_numpy(images[:1]))[0]
+        word = model.encode_words([("cardiomegaly",)])[0][0, 0]
+    side = round(len(regions) ** 0.5)
+    expected = np.array([float((region * word).sum()) for region in regions]).reshape(side, side)
+    assert np.unravel_index(expected.argmax(), expected.shape) == tuple(
+        int(i * side / 32) for i in np.unravel_index(maps[0].argmax(), maps[0].shape)
+    )
 
 
 def test_the_map_of_a_phrase_is_that_of_the_segment_that_holds_it(tiny_config):

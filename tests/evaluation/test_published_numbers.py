@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 import yaml
 
-from prdlib.config import PAPER_METHODS
 from prdlib.evaluation.published import COLUMNS, PUBLISHED, beside_the_paper
+from prdlib.names import PAPER_METHODS
 
 
 def test_every_row_of_the_papers_ablation_has_every_score():

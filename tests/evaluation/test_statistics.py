@@ -13,6 +13,8 @@ from prdlib.evaluation.statistics import (
     bootstrap_weights,
     holm,
     mean_interval,
+    redraw_crossed,
+    redraw_seeds,
     weighted_median,
 )
 
@@ -102,3 +104,24 @@ def test_seeds_are_a_second_level_of_auroc():
     apart = auroc_intervals(truth, np.stack([good, -good]), ["a", "b"], np.arange(150), 200).set_index("label")
     assert np.allclose(apart["value"], 0.5)
     assert apart.loc["mean", "ci_high"] - apart.loc["mean", "ci_low"] > 0.4  # the seeds disagree
+
+
+def test_trainings_and_draws_move_an_interval_each_by_what_it_varies():
+    """The variance of the mean over trainings x draws, from 400 simulated tables of known spread; flat, it is too small."""
+    rng, (trainings, draws), spread = np.random.default_rng(0), (3, 4), (1.0, 0.5, 0.1)
+    crossed, flat = [], []
+    for number in range(400):
+        a, b = (s * rng.standard_normal(n) for s, n in zip(spread, (trainings, draws), strict=False))
+        table = a[:, None] + b + spread[2] * rng.standard_normal((trainings, draws))
+        repeated = np.tile(table.reshape(-1), (200, 1))
+        crossed.append(redraw_crossed(repeated, trainings, number).var())
+        flat.append(redraw_seeds(repeated, number).var())
+    true = spread[0] ** 2 / trainings + spread[1] ** 2 / draws + spread[2] ** 2 / trainings / draws
+    assert np.mean(crossed) == pytest.approx(true, rel=0.1)
+    assert np.mean(flat) < 0.6 * true
+
+
+def test_one_training_is_its_draws_alone():
+    table = np.random.default_rng(0).random((50, 5))
+    np.testing.assert_allclose(redraw_crossed(table, 1, 3), redraw_seeds(table, 4))
+    np.testing.assert_allclose(redraw_crossed(table, 5, 3), redraw_seeds(table, 3))

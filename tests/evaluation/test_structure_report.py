@@ -9,7 +9,7 @@ from prdlib.evaluation.adapters import AdapterError, PRDAdapter
 from prdlib.evaluation.benchmark_set import make_benchmark_set
 from prdlib.evaluation.embeddings import mean_image
 from prdlib.evaluation.image_gain import gain_differences
-from prdlib.evaluation.structure_report import failures, found_trainings, structure_report
+from prdlib.evaluation.structure_report import failures, found_trainings, structure_report, worst_copies
 from prdlib.evaluation.wording import gain_sheet, image_gains
 from prdlib.models import build_model
 from prdlib.structure_plots import gain_heat_map
@@ -45,7 +45,8 @@ def test_one_row_a_model_and_test_with_controls_and_text_models(report):
     assert gains.loc[("prd", "shuffle_trigrams"), "trained_on"] == "yes"
     assert gains.loc[("prd", "swap_laterality"), "trained_on"] == "no"
     assert set(gains.loc["clip", "trained_on"]) == {"no"}
-    assert set(found.tables()) == {"image_gain", "gain_families", "gain_differences", "twins", "binding", "paraphrases"}
+    tables = {"image_gain", "gain_families", "gain_differences", "twins", "binding", "paraphrases", "failures", "cut"}
+    assert set(found.tables()) == tables
     assert set(found.twins["model"]) == {"clip", "prd"}
     assert list(found.paraphrases["model"]) == ["clip", "prd"]
     assert (found.paraphrases["seeds"] == 2).all()
@@ -71,8 +72,13 @@ def test_the_same_numbers_again(report, tiny_data):
 
 def test_failures_are_false_copies_that_score_higher(report):
     found, train, _ = report
-    worst = failures(found.outcomes, found.benchmark, train, "prd", 3)
-    assert 1 <= len(worst) <= 3
+    worst = worst_copies(found.outcomes, 3)
+    pd.testing.assert_frame_equal(worst_copies(found.outcomes), found.tables()["failures"])
+    assert worst["model"].value_counts().between(1, 3).all()
+    worst = failures(worst[worst["model"] == "prd"], train)
+    places = [found.benchmark.study_ids.index(study) for study in worst["study_id"]]
+    assert list(worst["copy"]) == [found.benchmark.copies[t][i] for t, i in zip(worst["test"], places, strict=True)]
+    assert worst["study_id"].is_unique
     assert (worst["margin"] < 0).all()
     assert worst["test"].is_unique
     for row in worst.itertuples():

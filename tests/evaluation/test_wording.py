@@ -115,3 +115,9 @@ def test_sheets_of_the_benchmark_show_every_model():
     shares |= {"above_edit": 0.7, "above_edit_low": 0.6, "above_edit_high": 0.8}
     rewordings = pd.DataFrame([{"model": "clip", "paraphrase": "voice", "n": 30, "pairs": 60, **shares}])
     assert wording.paraphrase_sheet(rewordings).loc[0, "clip"] == "0.50 [0.40, 0.60]; 0.70 [0.60, 0.80]"
+
+
+def test_what_was_cut_is_said():
+    assert wording.cut_texts(pd.DataFrame()) == "No text was longer than a model's context."
+    table = pd.DataFrame({"model": ["clip:x"], "texts cut": [3]})
+    assert wording.cut_texts(table) == "clip:x: 3 texts are longer than its context and were cut"

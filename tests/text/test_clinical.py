@@ -5,9 +5,9 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from prdlib.config import CLINICAL
-from prdlib.config import FAMILIES as CONFIGURED
 from prdlib.data import phantom
+from prdlib.names import CLINICAL
+from prdlib.names import FAMILIES as CONFIGURED
 from prdlib.text import FAMILIES, PERTURBATIONS, perturb, perturb_reports, rebuild, tag
 from prdlib.text.editing import article_of, grade_level, level
 from prdlib.text.statements import rules

@@ -1,0 +1,80 @@
+"""What is kept of a run: every table and plot, portable, all or nothing."""
+
+import gzip
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from prdlib import reference
+from prdlib.reference import FIGURES, GRID_FIGURES, GRID_TABLES, OPTIONAL, TABLES, keep_reference
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def run_dir(tmp_path):
+    """A finished run with every table and plot there is."""
+    folder = tmp_path / "project" / "papermill_runs" / "demo-1234"
+    for part in ("metrics", "figures", "structure"):
+        (folder / part).mkdir(parents=True)
+    for name in {*TABLES, *GRID_TABLES}:
+        (folder / "metrics" / f"{name}.csv").write_text(f"value\n{name}\n")
+    for name in {*FIGURES, *GRID_FIGURES}:
+        for suffix in (".png", ".json", ".pdf"):
+            (folder / "figures" / f"{name}{suffix}").write_text("{}")
+    (folder / "structure" / "image_gain.csv").write_text("value\n1\n")
+    (folder / "structure" / "heat_map.pdf").write_text("")
+    step = {"status": "succeeded", "host": "machine", "parameters": {"run_dir": str(folder)}}
+    (folder / "run.json").write_text(json.dumps({"steps": {"03_ablations": step}}))
+    cell = {"cell_type": "code", "source": [f'run_dir = "{folder}"']}
+    (folder / "03_ablations.ipynb").write_text(json.dumps({"cells": [cell]}))
+    return folder
+
+
+def test_a_run_keeps_tables_plots_and_tasks_and_no_pdf(run_dir, tmp_path):
+    kept = keep_reference(run_dir, tmp_path / "kept")
+    assert set(kept) == {
+        *(f"{name}.csv" for name in TABLES), *(f"{name}{s}" for name in FIGURES for s in (".png", ".json")),
+        "structure/image_gain.csv",
+    }  # fmt: skip
+
+
+def test_an_ablation_keeps_outcomes_notebook_and_manifest_with_paths_of_the_project(run_dir, tmp_path):
+    kept = keep_reference(run_dir, tmp_path / "kept", grid=True)
+    assert {"03_outcomes.csv.gz", "03_ablations.ipynb", "run.json", "03_rows.csv", "03_forest.png"} <= set(kept)
+    assert gzip.decompress((tmp_path / "kept" / "03_outcomes.csv.gz").read_bytes()) == b"value\n03_outcomes\n"
+    manifest = json.loads((tmp_path / "kept" / "run.json").read_text())["steps"]["03_ablations"]
+    assert manifest == {"status": "succeeded", "parameters": {"run_dir": "papermill_runs/demo-1234"}}
+    notebook = json.loads((tmp_path / "kept" / "03_ablations.ipynb").read_text())
+    assert notebook["cells"][0]["source"] == ['run_dir = "papermill_runs/demo-1234"']
+
+
+def test_what_is_missing_is_named_and_the_old_reference_stays(run_dir, tmp_path):
+    keep_reference(run_dir, tmp_path / "kept")
+    for name in OPTIONAL:
+        (run_dir / "metrics" / f"{name}.csv").unlink(missing_ok=True)
+    (run_dir / "metrics" / "04_pointing.csv").write_text("value\n")
+    kept = keep_reference(run_dir, tmp_path / "kept")  # a collection without boxes, a profile that does not fine-tune
+    assert not {name.split(".")[0] for name in kept} & set(OPTIONAL)  # nor the figures that say so
+    (run_dir / "metrics" / "05_overview.csv").unlink()
+    with pytest.raises(FileNotFoundError, match=r"demo-1234 has no metrics/05_overview.csv: finish the run first"):
+        keep_reference(run_dir, tmp_path / "kept")
+    assert (tmp_path / "kept" / "05_overview.csv").is_file()
+
+
+def test_the_command_keeps_the_newest_run_of_the_profile_that_is_named(run_dir, tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(reference, "project_root", lambda: run_dir.parents[1])
+    (run_dir.parent / "latest").symlink_to(run_dir.name)
+    assert reference.main(["demo"]) == 0  # no profile's name: a grid
+    assert (run_dir.parent / "reference" / "grids" / "demo" / "03_rows.csv").is_file()
+    assert reference.main(["other"]) == 2
+    assert "is no run of other" in capsys.readouterr().err
+
+
+def test_nothing_that_is_kept_names_a_folder_of_a_machine():
+    texts = [p for p in (ROOT / "papermill_runs" / "reference").rglob("*") if p.suffix in (".json", ".ipynb", ".csv")]
+    assert texts
+    for path in texts:
+        assert not re.search(r"(?<![\w.])/(home|Users|root|tmp|work|mnt)/", path.read_text()), path
