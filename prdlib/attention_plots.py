@@ -7,6 +7,7 @@ from textwrap import fill
 
 import numpy as np
 import pandas as pd
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from prdlib.plots import GREEN, GREY, RED, draw_image, image_grid, scores
@@ -68,7 +69,7 @@ def word_maps(
         shown = axis.imshow(values, cmap="viridis", vmin=low, vmax=top, alpha=0.5, extent=(0, 1, 1, 0))
         axis.set_title(fill(word, 20), fontsize=8)
     bar = figure.colorbar(shown, ax=axes[0, -1], shrink=0.75)
-    bar.set_label(unit, fontsize=6)
+    bar.set_label(unit, fontsize=7)
     bar.ax.tick_params(labelsize=6)
     return figure
 
@@ -94,4 +95,13 @@ def maps_with_controls(
         row[0].text(-0.06, 0.5, name, fontsize=8, rotation=90, ha="right", va="center", transform=row[0].transAxes)
     for axis, word in zip(axes[0], words, strict=True):
         axis.set_title(fill(word, 22), fontsize=8)
+    relative_scale(figure, axes, "map")
     return figure
+
+
+def relative_scale(figure: Figure, axes: np.ndarray, of: str) -> None:
+    """A colour bar without a unit for maps [rows, columns] that have none in common, and what box and cross mean."""
+    bar = figure.colorbar(ScalarMappable(cmap="viridis"), ax=axes, shrink=0.3, aspect=15, ticks=[0, 1], alpha=0.5)
+    bar.ax.set_yticklabels(["lowest", "highest"], fontsize=7)
+    bar.set_label(f"of its {of}", fontsize=7, labelpad=-18)
+    figure.supxlabel("orange: true box; cross: maximum", fontsize=8)

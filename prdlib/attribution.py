@@ -40,6 +40,12 @@ class Attribution:
     delta: np.ndarray | None = None
 
 
+def frozen(model: PRDModel) -> PRDModel:
+    """``model`` itself, made ready to be explained: in eval mode, parameters without gradients, convolutions channels last. The
+    same values up to rounding, in half of the time."""
+    return model.eval().requires_grad_(False).to(memory_format=torch.channels_last)
+
+
 def grad_cam(model: PRDModel, images: np.ndarray, reports: Sequence[Sequence[str]]) -> Attribution:
     """Grad-CAM of <v_i, u_i> at the last map of the image encoder, without ReLU, enlarged to the image.
 
@@ -55,7 +61,7 @@ def grad_cam(model: PRDModel, images: np.ndarray, reports: Sequence[Sequence[str
         return (model.encode_images(values) * texts).sum(dim=1)
 
     if hasattr(model.image_encoder, "vit"):
-        gradients, tokens = compute_layer_gradients_and_eval(similarity, layer, pixels)
+        gradients, tokens = compute_layer_gradients_and_eval(similarity, layer, pixels.requires_grad_())
         weights = gradients[0].mean(dim=1, keepdim=True)
         flat = (weights * tokens[0]).sum(dim=2)[:, 1:]
         side = round(flat.shape[1] ** 0.5)
@@ -176,7 +182,7 @@ def encode_rows(model: PRDModel, ids: Tensor, mask: Tensor, there: Tensor) -> Te
 
 
 def pixel_gradients(
-    model: PRDModel, images: np.ndarray, texts: Sequence[Sequence[str]], steps: int = 16, batch_size: int = 256
+    model: PRDModel, images: np.ndarray, texts: Sequence[Sequence[str]], steps: int = 8, batch_size: int = 256
 ) -> Attribution:
     """Integrated Gradients of <v_i, u_i> over pixels alone, from a black image, which is no other study's.
 
@@ -202,7 +208,7 @@ def pixel_gradients(
 
 
 def phrase_gradients(
-    model: PRDModel, images: np.ndarray, texts: Sequence[Sequence[str]], steps: int = 16, cell: int = 16
+    model: PRDModel, images: np.ndarray, texts: Sequence[Sequence[str]], steps: int = 8, cell: int = 16
 ) -> np.ndarray:
     """:func:`pixel_gradients` summed over cells of ``cell`` pixels: [N, S, S], the cells' means, enlarged as word-to-region maps
     are, so that both kinds of maps point with the same resolution."""
@@ -214,5 +220,5 @@ def by_cell(maps: np.ndarray, cell: int = 16) -> np.ndarray:
 
     Contributions of neighbouring pixels cancel or scatter; what the eye can read, and what can point, is their sum over a place.
     """
-    cells = interpolate(torch.from_numpy(maps)[:, None], size=maps.shape[-1] // cell, mode="area")
+    cells = interpolate(torch.tensor(maps)[:, None], size=maps.shape[-1] // cell, mode="area")
     return interpolate(cells, size=maps.shape[-2:], mode="bilinear", align_corners=False)[:, 0].numpy()

@@ -7,7 +7,8 @@ Sources: Zeiler and Fergus 2014 (occlusion), Castro et al. 2009 (Shapley values 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -33,12 +34,13 @@ def occlusion(
     window: int = 0,
     stride: int = 0,
     batch_size: int = 256,
+    encode: Callable[[PRDModel, Tensor], Tensor] = PRDModel.encode_images,
 ) -> Attribution:
     """What <v_i, u_i> loses when a square is covered with the image's mean grey: [N, S, S], for each pixel the mean over the
     squares that hold it.
 
     images: uint8 [N, S, S]; reports: N word lists; window, stride: of the square, in pixels (0: S / 4 and S / 8); batch_size:
-    most images that are encoded at once, at least N.
+    most images that are encoded at once, at least N. encode: (model, pixels) -> image_embeds, such as :class:`SeenImages`.
     """
     model.eval()
     size = images.shape[-1]
@@ -46,7 +48,7 @@ def occlusion(
     pixels, texts = model.prepare_images(torch.from_numpy(images)), model.encode_reports(reports)
 
     def similarity(values: Tensor, text: Tensor) -> Tensor:
-        return (model.encode_images(values) * text).sum(dim=1)
+        return (encode(model, values) * text).sum(dim=1)
 
     maps = Occlusion(similarity).attribute(
         pixels,
@@ -57,6 +59,20 @@ def occlusion(
         perturbations_per_eval=max(1, batch_size // len(pixels)),
     )
     return Attribution(maps[:, 0].float().cpu().numpy(), None, "Occlusion", TARGET)
+
+
+class SeenImages:
+    """image_embeds [B, D] of pixels [B, 1, S, S], each encoded once by each model: controls cover the same images again."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[PRDModel, bytes], Tensor] = {}
+
+    def __call__(self, model: PRDModel, pixels: Tensor) -> Tensor:
+        keys = [(model, blake2b(row.tobytes(), digest_size=16).digest()) for row in pixels.cpu().numpy()]
+        new = {key: i for i, key in enumerate(keys) if key not in self._known}
+        if new:
+            self._known |= zip(new, model.encode_images(pixels[list(new.values())]), strict=True)
+        return torch.stack([self._known[key] for key in keys])
 
 
 def word_ablation(

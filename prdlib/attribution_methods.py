@@ -22,7 +22,7 @@ from prdlib.attribution import (
     phrase_grad_cam,
     phrase_gradients,
 )
-from prdlib.attribution_masking import occlusion, word_attribution
+from prdlib.attribution_masking import SeenImages, occlusion, word_attribution
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation import grounding, localisation
 from prdlib.images import fit, resize
@@ -52,9 +52,12 @@ PAIR_METHODS: dict[str, Method] = {
 }  # (model, images uint8 [N, S, S], N word lists, **options) -> Attribution
 
 
-def occlusion_maps(model: PRDModel, images: np.ndarray, texts: Sequence[Sequence[str]]) -> np.ndarray:
+def occlusion_maps(
+    model: PRDModel, images: np.ndarray, texts: Sequence[Sequence[str]], seen: SeenImages | None = None
+) -> np.ndarray:
     """:func:`prdlib.attribution_masking.occlusion` as smooth maps [N, S, S]: its plateaus point to their corner."""
-    return by_cell(occlusion(model, images, texts).maps, max(1, images.shape[-1] // 8))
+    found = occlusion(model, images, texts, encode=seen or PRDModel.encode_images)
+    return by_cell(found.maps, max(1, images.shape[-1] // 8))
 
 
 def map_methods(attention_temperature: float = 4.0) -> dict[str, Callable[..., np.ndarray]]:
@@ -69,7 +72,7 @@ def map_methods(attention_temperature: float = 4.0) -> dict[str, Callable[..., n
         "attention": partial(phrase_attention, attention_temperature=attention_temperature),
         "Grad-CAM": phrase_grad_cam,
         "Integrated Gradients": partial(phrase_attribution, phrase_gradients),
-        "Occlusion": partial(phrase_attribution, occlusion_maps),
+        "Occlusion": partial(phrase_attribution, partial(occlusion_maps, seen=SeenImages())),
     }
 
 
@@ -128,9 +131,11 @@ def explain(
     found: list[Explanation] = []
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
-        copies = None if against is None else against[part]
-        found += _explain(model, images[part], reports[part], PAIR_METHODS[method], copies, options)
-    return found
+        found += _explain(model, images[part], reports[part], PAIR_METHODS[method], options)
+    if against is None:
+        return found
+    copies = explain(model, images, [copy.marked for copy in against], method, None, batch_size, **options)
+    return [lead(*pair) for pair in zip(found, copies, against, strict=True)]
 
 
 def _explain(
@@ -138,29 +143,29 @@ def _explain(
     images: Sequence[np.ndarray],
     reports: Sequence[Sequence[str]],
     method: Method,
-    against: Sequence[Perturbed] | None,
     options: Mapping[str, int],
 ) -> list[Explanation]:
     size = model.config.image_size
-    squares = np.stack([resize(image, size) for image in images])
-    result, lead = method(model, squares, reports, **options), None
-    target = result.target
-    if against is not None:
-        lead = method(model, squares, [copy.marked for copy in against], **options)
-        target = LEAD if target == SIMILARITY else f"{target}, minus that of the perturbed report"
+    result = method(model, np.stack([resize(image, size) for image in images]), reports, **options)
     found = []
     for i, (image, report) in enumerate(zip(images, reports, strict=True)):
-        words, values, place, delta = plain(report), None, None, None
-        if result.words is not None:
-            values = result.words[i, : len(words)]
-            if lead is not None:
-                words, values = lead_by_word(words, values, against[i], lead.words[i])
-        if result.maps is not None:
-            place = fit(*image.shape, size).to_image(result.maps[i] - (0 if lead is None else lead.maps[i]))
-        if result.delta is not None:
-            delta = float(result.delta[i] - (0 if lead is None else lead.delta[i]))
-        found.append(Explanation(place, words if values is not None else (), values, result.method, target, delta))
+        place = None if result.maps is None else fit(*image.shape, size).to_image(result.maps[i])
+        words = () if result.words is None else tuple(plain(report))
+        values = None if result.words is None else result.words[i, : len(words)]
+        delta = None if result.delta is None else float(result.delta[i])
+        found.append(Explanation(place, words, values, result.method, result.target, delta))
     return found
+
+
+def lead(own: Explanation, other: Explanation, copy: Perturbed) -> Explanation:
+    """Of a report's and its perturbed copy's explanations by one method: what makes the report win."""
+    place = None if own.map is None else own.map - other.map
+    words, values = own.words, None
+    if own.values is not None:
+        words, values = lead_by_word(own.words, own.values, copy, other.values)
+    delta = None if own.delta is None else own.delta - other.delta
+    target = LEAD if own.target == SIMILARITY else f"{own.target}, minus that of the perturbed report"
+    return Explanation(place, words, values, own.method, target, delta)
 
 
 def lead_by_word(

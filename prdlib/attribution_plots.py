@@ -30,7 +30,7 @@ def pair_explanation(
     maps = {name: e.map for name, e in found.items() if e.map is not None}
     texts = {name: (e.words, e.values) for name, e in found.items() if e.values is not None}
     lines = [line for name, row in texts.items() for line in _lines(name, *row)]
-    sizes = (2.35 if maps else 1.7, 0.19 * len(lines) + 0.1 if lines else 0.0)
+    sizes = (2.1 if maps else 1.7, 0.19 * len(lines) + 0.1 if lines else 0.0)
     figure = Figure(figsize=(7.2, sum(sizes) + 0.5), layout="constrained")
     first = next(iter(found.values()))
     upper, lower = figure.subfigures(2, 1, height_ratios=sizes) if lines else (figure, None)
@@ -49,6 +49,7 @@ def pair_explanation(
         if name == list(maps)[-1]:
             bar = upper.colorbar(shown, ax=axis, shrink=0.75)
             bar.ax.tick_params(labelsize=6)
+            bar.set_label("attention - uniform" if first.method == ATTENTION else "similarity, per pixel", fontsize=7)
     meaning = (
         "red more, blue less than everywhere alike"
         if first.method == ATTENTION

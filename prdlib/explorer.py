@@ -10,17 +10,16 @@ from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from typing import Any
 
-import PIL.Image
 from IPython.display import Image, display
 from matplotlib.figure import Figure
 
 from prdlib.attribution import by_cell
-from prdlib.attribution_methods import PAIR_METHODS, Explanation, explain
+from prdlib.attribution_methods import PAIR_METHODS, Explanation, explain, lead
 from prdlib.attribution_plots import pair_explanation
 from prdlib.data.batches import EvaluationData
 from prdlib.models import PRDModel
-from prdlib.plots import DPI
-from prdlib.text import PERTURBATIONS, Perturbed, perturb_reports
+from prdlib.plots import DPI, small_png
+from prdlib.text import PERTURBATIONS, perturb_reports
 from prdlib.word_regions import METHOD as ATTENTION
 from prdlib.word_regions import TARGET, word_maps
 
@@ -63,15 +62,14 @@ class Explorer:
         (copy,) = perturb_reports([data.tagged[row]], [perturbation], 0, 0, [data.study_ids[row]])[0]
         own = self._explain(row, data.marked[row], method)
         other = self._explain(row, copy.marked, method)
-        lead = self._explain(row, data.marked[row], method, [copy])
-        return pair_explanation(image, {"original": own, "perturbed": other, "difference": lead}, boxes)
+        return pair_explanation(
+            image, {"original": own, "perturbed": other, "difference": lead(own, other, copy)}, boxes
+        )
 
-    def _explain(
-        self, row: int, text: Sequence[str], method: str, against: Sequence[Perturbed] | None = None
-    ) -> Explanation:
+    def _explain(self, row: int, text: Sequence[str], method: str) -> Explanation:
         """As :func:`prdlib.attribution_methods.explain`; single pixels, which the eye cannot read, as means of 8 x 8 cells."""
         image = self.data.images[row]
-        (found,) = explain(self.model, [image], [text], method, against)
+        (found,) = explain(self.model, [image], [text], method)
         if method != "Integrated Gradients":
             return found
         return replace(found, map=by_cell(found.map[None], max(1, len(image) // 8))[0])
@@ -129,9 +127,7 @@ def can_show_widgets() -> bool:
 
 
 def picture(figure: Figure) -> bytes:
-    """``figure`` as PNG of at most 256 colours, which a page loads fast."""
-    drawn, small = io.BytesIO(), io.BytesIO()
+    """``figure`` as a small PNG, which a page loads fast."""
+    drawn = io.BytesIO()
     figure.savefig(drawn, dpi=DPI, format="png")
-    with PIL.Image.open(drawn) as full:
-        full.convert("RGB").quantize(256, dither=PIL.Image.Dither.NONE).save(small, format="PNG", optimize=True)
-    return small.getvalue()
+    return small_png(drawn.getvalue())

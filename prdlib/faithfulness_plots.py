@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
+from prdlib.attention_plots import relative_scale
 from prdlib.plots import BLUE, GREEN, GREY, ORANGE, RED, draw_image, image_grid, scores
 
 BAND = "#D5EFE6"  # a light GREEN: drawn opaque, so that a figure has few colours and a small file
@@ -21,6 +22,14 @@ STYLES = {  # input -> colour, dashes
     "other image": (BLUE, ":"),
     "name alone": (ORANGE, "-."),
     "untrained": (RED, (0, (5, 1, 1, 1, 1, 1))),
+    "random order": ("black", (0, (1, 3))),
+}
+UNITS = {
+    "pointing": "share of phrases",
+    "CNR": "standard deviations",
+    "mean IoU": "share of the union",
+    "energy": "share of the map",
+    "insertion - deletion": "similarity",
 }
 
 
@@ -35,7 +44,7 @@ def methods_by_phrases(
     image: [S, S]; maps: method -> [P, S, S], each row on one scale from its lowest to its highest value, since methods have
     different units; boxes: of each phrase, in fractions of the image.
     """
-    figure, axes = image_grid(len(maps), len(words), 1.5, 1.55)
+    figure, axes = image_grid(len(maps), len(words), 1.6, 1.6)
     for row, (name, shown) in zip(axes, maps.items(), strict=True):
         low, high = float(shown.min()), float(shown.max())
         for i, (axis, values) in enumerate(zip(row, shown, strict=True)):
@@ -50,6 +59,7 @@ def methods_by_phrases(
         )
     for axis, word in zip(axes[0], words, strict=True):
         axis.set_title(fill(word, 22), fontsize=8)
+    relative_scale(figure, axes, "row")
     return figure
 
 
@@ -95,7 +105,7 @@ def gains_over_controls(headline: pd.DataFrame, title: str = "") -> Figure:
     if headline.empty:
         return scores(headline, title or "Gain over the best control")
     metrics, names = list(dict.fromkeys(headline["metric"])), list(dict.fromkeys(headline["maps"]))
-    figure = Figure(figsize=(1.75 * len(metrics) + 1.5, 0.27 * len(names) + 0.95), layout="constrained")
+    figure = Figure(figsize=(1.75 * len(metrics) + 1.5, 0.27 * len(names) + 1.15), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(metrics), sharey=True))
     for axis, metric in zip(axes, metrics, strict=True):
         for row in headline[headline["metric"] == metric].itertuples():
@@ -105,13 +115,15 @@ def gains_over_controls(headline: pd.DataFrame, title: str = "") -> Figure:
             axis.plot(row.value, place, "o", ms=5, color=colour, mfc=colour if sure else "white")
         axis.axvline(0, color="black", ls=":", lw=1.2)
         axis.set_title(metric, fontsize=9)
+        axis.set_xlabel(UNITS.get(metric, ""), fontsize=8)
         axis.tick_params(labelsize=8)
         axis.locator_params(axis="x", nbins=4)
         axis.grid(axis="x", color="#DDDDDD", lw=0.6)
     axes[0].set_yticks(range(len(names)), names, fontsize=8)
     axes[0].set_ylim(len(names) - 0.5, -0.5)
     number = int(headline["n"].iloc[0])
-    figure.supxlabel(f"gain over the best control, 95 % interval over {number} studies; filled: above 0", fontsize=8)
+    told = f"gain over the best control, 95 % interval over {number} studies; filled: above 0; dotted: no gain"
+    figure.supxlabel(told, fontsize=8)
     figure.suptitle(title, fontsize=9)
     return figure
 
@@ -127,18 +139,21 @@ def map_correlations(table: pd.DataFrame, title: str = "") -> Figure:
     names = list(dict.fromkeys(table["first"]))
     columns = [*names[1:], *(name for name in dict.fromkeys(table["second"]) if name not in names)]
     columns = list(dict.fromkeys(name for name in columns if name in set(table["second"])))
-    figure = Figure(figsize=(1.25 * len(columns) + 1.9, 0.42 * len(names) + 1.1), layout="constrained")
+    figure = Figure(figsize=(0.82 * len(columns) + 1.9, 0.42 * len(names) + 1.1), layout="constrained")
     axis = figure.subplots()
     grid = table.pivot(index="first", columns="second", values="value").reindex(index=names, columns=columns)
     shown = axis.imshow(grid.to_numpy(float), cmap="PuOr_r", vmin=-1, vmax=1, aspect="auto")
     for row in table.itertuples():
         dark = abs(row.value) > 0.6
         axis.text(columns.index(row.second), names.index(row.first), f"{row.value:.2f}\n[{row.ci_low:.2f}, {row.ci_high:.2f}]",
-                  ha="center", va="center", fontsize=7, color="white" if dark else "black")  # fmt: skip
-    axis.set_xticks(range(len(columns)), [fill(name, 12) for name in columns], fontsize=8)
+                  ha="center", va="center", fontsize=6.5, color="white" if dark else "black")  # fmt: skip
+    axis.set_xticks(range(len(columns)), [fill(name, 11) for name in columns], fontsize=8)
+    controls = sum(name not in names for name in columns)
+    axis.axvline(len(columns) - controls - 0.5, color="black", lw=1.2)  # agreement | randomisation
     axis.set_yticks(range(len(names)), names, fontsize=8)
     bar = figure.colorbar(shown, ax=axis)
     bar.set_label("rank correlation", fontsize=8)
     bar.ax.tick_params(labelsize=7)
-    axis.set_title(title or f"same item, {int(table['n'].iloc[0])} studies, 95 % intervals", fontsize=9)
+    told = f"with other methods | with its own of controls; {int(table['n'].iloc[0])} studies, 95 % intervals, chance 0"
+    axis.set_title(title or told, fontsize=8)
     return figure

@@ -15,7 +15,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from prdlib.attribution import pixel_gradients
+from prdlib.attribution import frozen, pixel_gradients
 from prdlib.attribution_methods import map_methods
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation import localisation
@@ -33,6 +33,7 @@ from prdlib.evaluation.faithfulness import (
 )
 from prdlib.evaluation.grounding import Phrase, box_area
 from prdlib.models import PRDModel, random_twin
+from prdlib.repro import generator
 from prdlib.text import plain
 
 SCORES = {
@@ -40,14 +41,15 @@ SCORES = {
     "energy": lambda maps, items: energy_inside(maps, localisation.inside_box(items, maps.shape[-1])),
 }
 AREA = "insertion - deletion"  # difference of the areas under both curves: 0 for a random order
+RANDOM = "random order"
 
 
 @dataclass(frozen=True)
 class FaithfulnessReport:
     """scores: maps, metric, input ('image', the controls, 'gain over best control'), value, ci_low, ci_high, n, studies, chance;
-    curves: maps, input, curve ('insertion', 'deletion'), fraction, value, ci_low, ci_high, n; correlations: first, second, input,
-    value, ... of Spearman's rank correlation, 'second' a method (agreement) or a control (randomisation); completeness: maps,
-    input ('image', 'untrained'), value, ..."""
+    curves: maps, input (also 'random order'), curve ('insertion', 'deletion'), fraction, value, ci_low, ci_high, n;
+    correlations: first, second, input, value, ... of Spearman's rank correlation, 'second' a method (agreement) or a control
+    (randomisation); completeness: maps, input ('image', 'untrained'), value, ..."""
 
     scores: pd.DataFrame
     curves: pd.DataFrame
@@ -107,8 +109,10 @@ def report_on_maps(
     reports = [data.marked[row] for row in rows]
     texts = [[plain(reports[item.row])[w] for w in item.first_mention] for item in items]
     score = partial_images(model, images, embed_reports(model, texts), blind_image)
-    score = with_known_ends(score, np.ones((len(items), images[0].size), dtype=bool))
-    asked = (model, random_twin(model), images, reports, data.groups[rows], blind_image, items)
+    there = np.ones((len(items), images[0].size), dtype=bool)
+    score = with_known_ends(score, there)
+    chance_curves = random_curves(score, there, patients, resamples)
+    asked = (model, frozen(random_twin(model)), images, reports, data.groups[rows], blind_image, items)
     chance = dict.fromkeys(SCORES, float(box_area(items).mean())) | {"CNR": 0.0, AREA: 0.0}
     scores, curves, parts, changed = [], [], {}, []
     for name, maps_of in map_methods(attention_temperature).items():
@@ -118,7 +122,7 @@ def report_on_maps(
         values, drawn = with_curves(values, flat, score, patients, resamples)
         table = localisation.table_with_controls([values], chance, np.arange(len(items)), patients, resamples)
         scores.append(table.assign(maps=name))
-        curves.append(drawn.assign(maps=name))
+        curves += [drawn.assign(maps=name), chance_curves.assign(maps=name)]
         parts[name] = {source: cells(found) for source, found in maps.items()}
         changed.append(randomisation(name, parts[name], patients, resamples))
     return FaithfulnessReport(
@@ -162,6 +166,17 @@ def with_curves(
         tables.append(drawn.assign(input=source))
     columns = [pd.DataFrame(areas)] if values is None else [values, pd.DataFrame(areas)]
     return pd.concat(columns, axis=1), pd.concat(tables, ignore_index=True)
+
+
+def random_curves(
+    score: Callable[[np.ndarray], np.ndarray],
+    there: np.ndarray,
+    patients: Sequence[str],
+    resamples: int,
+) -> pd.DataFrame:
+    """Curves of a random order of the parts, which no map has to do with: chance. there: parts that exist, bool [N, F]."""
+    order = generator(0, RANDOM).random(there.shape)
+    return with_curves(None, {RANDOM: order}, score, patients, resamples, there)[1]
 
 
 def pixel_completeness(

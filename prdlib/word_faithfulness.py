@@ -14,16 +14,17 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from prdlib.attribution import frozen
 from prdlib.attribution_masking import METHODS, change_by_words, score_with_words
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation import localisation
 from prdlib.evaluation.embeddings import embed_images
 from prdlib.evaluation.faithfulness import agreement, completeness, randomisation, with_known_ends
 from prdlib.evaluation.image_gain import other_rows
-from prdlib.faithfulness_report import AREA, FaithfulnessReport, maps_first, with_curves
+from prdlib.faithfulness_report import AREA, FaithfulnessReport, maps_first, random_curves, with_curves
 from prdlib.models import PRDModel, random_twin
 
-SHAPLEY_SAMPLES, STEPS = 3, 8  # orders of a report's words, points of a path: many reports are averaged
+SHAPLEY_SAMPLES, STEPS = 2, 8  # orders of a report's words, points of a path: many reports are averaged
 OPTIONS = {"Shapley values": {"samples": SHAPLEY_SAMPLES}, "Integrated Gradients": {"steps": STEPS}}
 
 
@@ -37,7 +38,7 @@ def report_on_words(
     reports, patients = [data.marked[row] for row in order], [data.patient_ids[row] for row in order]
     valid = np.arange(max(lengths)) < np.array(lengths)[order][:, None]
     images, other = data.images[:number], other_rows(data.groups[:number])
-    own, blind, twin = embed_images(model, images), embed_images(model, blind_image[None]), random_twin(model)
+    own, blind, twin = embed_images(model, images), embed_images(model, blind_image[None]), frozen(random_twin(model))
     embeds = torch.stack([own, blind.expand_as(own), own[other]], dim=1)[order]
     unseen = embed_images(twin, images)[order][:, None]
 
@@ -47,6 +48,7 @@ def report_on_words(
         )
 
     score = with_known_ends(score, valid)
+    chance_curves = random_curves(score, valid, patients, resamples)
     scores, curves, parts, changed, complete = [], [], {}, [], []
     changes = {
         source: _in_parts(partial(_of_part, change_by_words, asked, shown, reports), number)[:, 0]
@@ -61,7 +63,7 @@ def report_on_words(
         values, drawn = with_curves(None, seen, score, patients, resamples, valid)
         table = localisation.table_with_controls([values], {AREA: 0.0}, np.arange(number), patients, resamples)
         scores.append(table.assign(maps=name))
-        curves.append(drawn.assign(maps=name))
+        curves += [drawn.assign(maps=name), chance_curves.assign(maps=name)]
         parts[name] = seen
         changed.append(randomisation(name, seen, patients, resamples, valid))
         for source, whole in changes.items() if name != "Word ablation" else ():

@@ -13,6 +13,7 @@ from prdlib.attribution_methods import PAIR_METHODS, map_methods
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation import grounding
 from prdlib.evaluation.localisation import CONTROLS
+from prdlib.evaluation.wording import agreement_gains
 from prdlib.explorer import NONE, WHOLE, Explorer, can_show_widgets
 from prdlib.faithfulness_plots import (
     gains_over_controls,
@@ -20,9 +21,12 @@ from prdlib.faithfulness_plots import (
     map_correlations,
     methods_by_phrases,
 )
-from prdlib.faithfulness_report import AREA, SCORES, one_phrase_each, report_on_maps
+from prdlib.faithfulness_report import AREA, RANDOM, SCORES, one_phrase_each, report_on_maps
 from prdlib.models import build_model
 from prdlib.word_faithfulness import report_on_words
+from prdlib.word_regions import METHOD as ATTENTION
+
+WORD_CONTROLS = ["mean image", "other image", "untrained"]
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +93,12 @@ def test_words_are_scored_by_orders_and_shapley_values_are_complete(words):
     assert set(words.scores["metric"]) == {AREA}
     own = words.scores[words.scores["input"] == "image"].set_index("maps")["value"]
     assert (own > 0).all()  # of the model's own words, without training too
-    share = words.completeness.set_index("maps")["value"]
-    assert share["Shapley values"] < 1e-4
-    assert share["Integrated Gradients"] < 0.1
-    agree = words.correlations.set_index(["first", "second"])["value"]
+    share = words.completeness.set_index(["maps", "input"])["value"]
+    assert (share["Shapley values"] < 1e-4).all()
+    assert (share["Integrated Gradients"] < 0.1).all()
+    assert len(share) == 4
+    own = words.correlations[words.correlations["input"] == "image"]
+    agree = own.set_index(["first", "second"])["value"]
     assert agree["Shapley values", "Word ablation"] > 0.5
 
 
@@ -102,6 +108,13 @@ def test_curves_begin_and_end_alike_whatever_the_order(maps):
     for groups in (ends, starts):
         np.testing.assert_allclose(groups.max(), groups.min(), atol=1e-5)
     assert ends.mean()["insertion"] == pytest.approx(starts.mean()["deletion"], abs=1e-5)
+
+
+def test_a_random_order_is_drawn_beside_every_kind_of_maps(maps, words):
+    for report in (maps, words):
+        drawn = report.curves[report.curves["input"] == RANDOM]
+        assert set(drawn["maps"]) == set(report.scores["maps"])
+        assert drawn.groupby(["curve", "fraction"])["value"].nunique().eq(1).all()  # one order for all of them
 
 
 def test_without_boxes_tables_are_empty_and_figures_say_so(model, split):
@@ -125,11 +138,34 @@ def test_figures_show_what_the_tables_hold(maps, words, split):
         figure = gains_over_controls(head)
         assert [axis.get_title() for axis in figure.axes] == list(dict.fromkeys(head["metric"]))
         figure = map_correlations(report.correlations)
-        assert len(figure.axes[0].texts) == len(report.correlations)
+        assert len(figure.axes[0].texts) == (report.correlations["input"] == "image").sum()
     shown = {"a": np.random.default_rng(0).random((2, 32, 32)), "b": np.zeros((2, 32, 32))}
     figure = methods_by_phrases(split.images[0], shown, ["one", "two"], [[(0, 0, 1, 1)], []])
     assert len(figure.axes) == 4
     assert not plt.get_fignums()
+
+
+def test_correlations_and_completeness_stand_beside_controls(maps, words):
+    for report, controls, kinds in ((maps, list(CONTROLS), len(map_methods())), (words, WORD_CONTROLS, 3)):
+        table, pairs = report.correlations, kinds * (kinds - 1) // 2
+        agreed = table[table["second"].isin(table["first"])]
+        counts = agreed["input"].value_counts()
+        assert counts.to_dict() == dict.fromkeys(["image", *controls, "gain over best control"], pairs)
+        changed = table[~table["second"].isin(table["first"])]
+        assert changed.groupby("first")["second"].agg(set).eq(set(controls)).all()
+        assert (changed.groupby("second").size() == kinds).all()
+        assert (report.completeness.groupby("maps")["input"].agg(list)).map(lambda x: x == ["image", "untrained"]).all()
+        assert (report.completeness["chance"] == 1).all()
+        assert "of " + str(pairs) in agreement_gains(table)
+
+
+def test_sentence_of_agreement_names_what_is_sure():
+    row = {"first": "a", "second": "b", "input": "gain over best control", "value": 0.2, "ci_low": 0.1, "ci_high": 0.3}
+    table = pd.DataFrame([row, row | {"second": "c", "ci_low": -0.1}, row | {"second": "d", "input": "image"}])
+    expected = "Agree more than under the best control: a and b (+0.20 [+0.10, +0.30]), of 2 pairs."
+    assert agreement_gains(table) == expected
+    assert agreement_gains(table[1:2]) == "Agree more than under the best control: no two methods, of 1 pairs."
+    assert agreement_gains(table[:0]) == "No maps to compare."
 
 
 def test_cost_of_every_method(model, split):
@@ -159,14 +195,27 @@ class TestExplorer:
         assert texts[f"{words[2]} (3)"] == (2,)
         assert len(texts) > 1 + len(words)
 
-    @pytest.mark.parametrize("method", ["Occlusion", "Word ablation", "Integrated Gradients"])
+    @pytest.mark.parametrize("method", ["Occlusion", "Word ablation", "Integrated Gradients", ATTENTION])
     @pytest.mark.parametrize("kind", [NONE, "shuffle_all_words"])
     def test_a_figure_for_every_choice(self, model, split, method, kind):
         figure = Explorer(model, split).figure(1, method=method, perturbation=kind)
         titles = {axis.get_title() for sub in [figure, *figure.subfigs] for axis in sub.axes}
         texts = {t.get_text().split(" (")[0] for sub in [figure, *figure.subfigs] for a in sub.axes for t in a.texts}
-        expected = {"contribution"} if kind == NONE else {"original", "perturbed", "difference"}
+        alone = "above uniform" if method == ATTENTION else "contribution"
+        expected = {alone} if kind == NONE else {"original", "perturbed", "difference"}
         assert expected <= (texts if method == "Word ablation" else titles)
+
+    def test_a_word_is_looked_for_inside_its_report(self, model, split):
+        explorer = Explorer(model, split)
+        texts = list(explorer.texts(1))
+        drawn = []
+        for text in texts[-2:]:
+            figure = explorer.figure(1, text, ATTENTION)
+            axes = [axis for part in [figure, *figure.subfigs] for axis in part.axes]
+            (axis,) = [axis for axis in axes if axis.get_title() == "above uniform"]
+            drawn.append(axis.images[-1].get_array())
+        assert all(np.ptp(values) > 0 for values in drawn)
+        assert not np.allclose(*drawn)
 
     def test_without_widgets_it_is_a_picture(self, model, split, monkeypatch):
         for name in ("JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD"):

@@ -1,9 +1,11 @@
 """Every plot returns a Figure that draws, with its labels; figures are saved with what they show."""
 
+import io
 import json
 
 import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
 from matplotlib import colormaps
 from matplotlib.colors import to_rgba
@@ -181,3 +183,13 @@ def test_a_forest_marks_sure_differences_and_what_is_missing():
     assert [text.get_text() for text in second.texts] == ["missing"]
     axis = cost_benefit(table.assign(seconds=60.0), "m").axes[0]
     assert [text.get_text() for text in axis.texts] == ["a", "b"]
+
+
+def test_a_picture_for_a_page_has_few_colours_and_the_same_size():
+    rng, drawn = np.random.default_rng(0), io.BytesIO()
+    PIL.Image.fromarray(rng.integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(drawn, "PNG")
+    small = plots.small_png(drawn.getvalue(), 32)
+    with PIL.Image.open(io.BytesIO(small)) as image:
+        assert image.size == (80, 60)
+        assert 1 < len(image.convert("RGB").getcolors()) <= 32
+    assert len(small) < len(drawn.getvalue()) / 2

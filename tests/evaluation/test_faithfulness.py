@@ -15,6 +15,7 @@ from prdlib.evaluation.faithfulness import (
     insertion_deletion,
     interval,
     most_important,
+    randomisation,
     rank_correlation,
     with_known_ends,
 )
@@ -110,11 +111,24 @@ def test_cells_are_means_of_their_pixels(size):
 def test_tables_have_every_pair_once_and_intervals_over_patients():
     parts = {"a": RNG.normal(size=(40, 9))}
     parts |= {"b": parts["a"] * 2, "c": RNG.normal(size=(40, 9))}
-    table = agreement(parts, [str(i // 2) for i in range(40)], 200)
-    assert table[["first", "second"]].to_numpy().tolist() == [["a", "b"], ["a", "c"], ["b", "c"]]
-    assert table.loc[0, ["value", "ci_low", "ci_high"]].tolist() == pytest.approx([1, 1, 1])
-    assert table.loc[1, "ci_low"] < 0 < table.loc[1, "ci_high"]
-    assert table["patients"].tolist() == [20] * 3
+    blind = RNG.normal(size=(40, 9))
+    inputs = {name: {"image": values, "mean image": blind} for name, values in parts.items()}
+    table = agreement(inputs, [str(i // 2) for i in range(40)], 200)
+    own = table[table["input"] == "image"].reset_index(drop=True)
+    assert own[["first", "second"]].to_numpy().tolist() == [["a", "b"], ["a", "c"], ["b", "c"]]
+    assert own.loc[0, ["value", "ci_low", "ci_high"]].tolist() == pytest.approx([1, 1, 1])
+    assert own.loc[1, "ci_low"] < 0 < own.loc[1, "ci_high"]
+    assert own["patients"].tolist() == [20] * 3
+    assert own["chance"].tolist() == [0] * 3
+    assert table.loc[table["input"] == "mean image", "value"].tolist() == pytest.approx([1, 1, 1])
+    gain = table[table["input"] == "gain over best control"].set_index(["first", "second"])["value"]
+    assert gain["a", "b"] == pytest.approx(0)
+    assert gain["a", "c"] == pytest.approx(own.loc[1, "value"] - 1)
+    changed = randomisation(
+        "a", {"image": parts["a"], "untrained": parts["a"], "other image": parts["c"]}, ["x"] * 40, 100
+    )
+    assert changed["second"].tolist() == ["untrained", "other image"]
+    assert changed["value"].tolist() == pytest.approx([1, own.loc[1, "value"]])
     curves = {"insertion": RNG.normal(size=(40, len(FRACTIONS)))}
     rows = curve_table(curves, [str(i) for i in range(40)], 2000)
     assert rows["fraction"].tolist() == list(FRACTIONS)
@@ -127,3 +141,6 @@ def test_tables_have_every_pair_once_and_intervals_over_patients():
 def test_completeness_is_the_error_as_share_of_the_change():
     share = completeness(np.array([0.1, -0.1]), np.array([1.0, -1.0]), ["a", "b"], 100)
     assert [share[key] for key in ("value", "ci_low", "ci_high")] == pytest.approx([0.1, 0.1, 0.1])
+    changes = np.array([0.5, -2.0])
+    nothing = completeness(-changes, changes, ["a", "b"], 100)  # contributions of 0
+    assert nothing["value"] == pytest.approx(nothing["chance"]) == 1
