@@ -101,7 +101,7 @@ def maps_with_controls(
 
 def relative_scale(figure: Figure, axes: np.ndarray, of: str) -> None:
     """A colour bar without a unit for maps [rows, columns] that have none in common, and what box and cross mean."""
-    bar = figure.colorbar(ScalarMappable(cmap="viridis"), ax=axes, shrink=0.3, aspect=15, ticks=[0, 1], alpha=0.5)
-    bar.ax.set_yticklabels(["lowest", "highest"], fontsize=7)
-    bar.set_label(f"of its {of}", fontsize=7, labelpad=-18)
-    figure.supxlabel("orange: true box; cross: maximum", fontsize=8)
+    bar = figure.colorbar(ScalarMappable(cmap="viridis"), ax=axes, location="bottom", fraction=0.02, pad=0.01, shrink=0.5,
+                          aspect=30, ticks=[0, 1], alpha=0.5)  # fmt: skip
+    bar.ax.set_xticklabels(["lowest", "highest"], fontsize=7)
+    bar.set_label(f"of its {of}; orange: true box, cross: maximum", fontsize=8)

@@ -34,13 +34,14 @@ def occlusion(
     window: int = 0,
     stride: int = 0,
     batch_size: int = 256,
-    encode: Callable[[PRDModel, Tensor], Tensor] = PRDModel.encode_images,
+    encode: Callable[[PRDModel, Tensor], Tensor] | None = None,
 ) -> Attribution:
     """What <v_i, u_i> loses when a square is covered with the image's mean grey: [N, S, S], for each pixel the mean over the
     squares that hold it.
 
     images: uint8 [N, S, S]; reports: N word lists; window, stride: of the square, in pixels (0: S / 4 and S / 8); batch_size:
-    most images that are encoded at once, at least N. encode: (model, pixels) -> image_embeds, such as :class:`SeenImages`.
+    most images that are encoded at once, at least N. encode: (model, pixels) -> image_embeds, such as
+    :class:`SeenImages`; None: the model's own.
     """
     model.eval()
     size = images.shape[-1]
@@ -48,7 +49,8 @@ def occlusion(
     pixels, texts = model.prepare_images(torch.from_numpy(images)), model.encode_reports(reports)
 
     def similarity(values: Tensor, text: Tensor) -> Tensor:
-        return (encode(model, values) * text).sum(dim=1)
+        embeds = encode(model, values) if encode else model.encode_images(values)
+        return (embeds * text).sum(dim=1)
 
     maps = Occlusion(similarity).attribute(
         pixels,

@@ -56,7 +56,7 @@ def occlusion_maps(
     model: PRDModel, images: np.ndarray, texts: Sequence[Sequence[str]], seen: SeenImages | None = None
 ) -> np.ndarray:
     """:func:`prdlib.attribution_masking.occlusion` as smooth maps [N, S, S]: its plateaus point to their corner."""
-    found = occlusion(model, images, texts, encode=seen or PRDModel.encode_images)
+    found = occlusion(model, images, texts, encode=seen)
     return by_cell(found.maps, max(1, images.shape[-1] // 8))
 
 

@@ -58,7 +58,7 @@ def methods_by_phrases(
             -0.06, 0.5, fill(name, 14), fontsize=8, rotation=90, ha="right", va="center", transform=row[0].transAxes
         )
     for axis, word in zip(axes[0], words, strict=True):
-        axis.set_title(fill(word, 22), fontsize=8)
+        axis.set_title(fill(word, 20), fontsize=8)
     relative_scale(figure, axes, "row")
     return figure
 
@@ -100,7 +100,8 @@ def insertion_deletion_curves(table: pd.DataFrame, title: str = "", unit: str = 
 def gains_over_controls(headline: pd.DataFrame, title: str = "") -> Figure:
     """The headline: a panel for each score, a row for each method, its gain over its best control with the 95 % interval.
 
-    headline: see :meth:`prdlib.faithfulness_report.FaithfulnessReport.headline`. A filled dot: the interval is above 0.
+    headline: see :meth:`prdlib.faithfulness_report.FaithfulnessReport.headline`. A filled dot: the
+    interval is above 0, and that of the score itself above chance.
     """
     if headline.empty:
         return scores(headline, title or "Gain over the best control")
@@ -109,7 +110,7 @@ def gains_over_controls(headline: pd.DataFrame, title: str = "") -> Figure:
     axes = np.atleast_1d(figure.subplots(1, len(metrics), sharey=True))
     for axis, metric in zip(axes, metrics, strict=True):
         for row in headline[headline["metric"] == metric].itertuples():
-            place, sure = names.index(row.maps), row.ci_low > 0
+            place, sure = names.index(row.maps), row.ci_low > 0 and row.own_low > row.own_chance
             colour = GREEN if sure else GREY
             axis.plot([row.ci_low, row.ci_high], [place, place], color=colour, lw=1.6)
             axis.plot(row.value, place, "o", ms=5, color=colour, mfc=colour if sure else "white")
@@ -122,7 +123,7 @@ def gains_over_controls(headline: pd.DataFrame, title: str = "") -> Figure:
     axes[0].set_yticks(range(len(names)), names, fontsize=8)
     axes[0].set_ylim(len(names) - 0.5, -0.5)
     number = int(headline["n"].iloc[0])
-    told = f"gain over the best control, 95 % interval over {number} studies; filled: above 0; dotted: no gain"
+    told = f"gain over the best control, 95 % interval over {number} studies; filled: above 0, the score itself above chance"
     figure.supxlabel(told, fontsize=8)
     figure.suptitle(title, fontsize=9)
     return figure
@@ -147,7 +148,7 @@ def map_correlations(table: pd.DataFrame, title: str = "") -> Figure:
         dark = abs(row.value) > 0.6
         axis.text(columns.index(row.second), names.index(row.first), f"{row.value:.2f}\n[{row.ci_low:.2f}, {row.ci_high:.2f}]",
                   ha="center", va="center", fontsize=6.5, color="white" if dark else "black")  # fmt: skip
-    axis.set_xticks(range(len(columns)), [fill(name, 11) for name in columns], fontsize=8)
+    axis.set_xticks(range(len(columns)), [fill(name, 9, break_long_words=False) for name in columns], fontsize=8)
     controls = sum(name not in names for name in columns)
     axis.axvline(len(columns) - controls - 0.5, color="black", lw=1.2)  # agreement | randomisation
     axis.set_yticks(range(len(names)), names, fontsize=8)

@@ -42,6 +42,7 @@ SCORES = {
 }
 AREA = "insertion - deletion"  # difference of the areas under both curves: 0 for a random order
 RANDOM = "random order"
+OWN = {"value": "own", "ci_low": "own_low", "chance": "own_chance"}  # of the study's own image, in a headline
 
 
 @dataclass(frozen=True)
@@ -66,15 +67,15 @@ class FaithfulnessReport:
         )
 
     def headline(self) -> pd.DataFrame:
-        """The gain of each kind of maps over its best control: maps, metric, value, ci_low, ci_high, n, chance, and value and
-        name of the best control."""
+        """The gain of each kind of maps over its best control: maps, metric, value, ci_low, ci_high, n, own (the score itself,
+        with own_low and own_chance), best_control and its value, control."""
         keys = ["maps", "metric"]
         controls = self.scores[~self.scores["input"].isin(["image", "gain over best control"])]
         best = controls.loc[controls.groupby(keys, sort=False)["value"].idxmax()]
         best = best.rename(columns={"input": "best_control", "value": "control"})[[*keys, "best_control", "control"]]
-        own = self.scores[self.scores["input"] == "image"].rename(columns={"value": "own", "chance": "own_chance"})
+        own = self.scores[self.scores["input"] == "image"].rename(columns=OWN)
         gain = self.scores[self.scores["input"] == "gain over best control"].drop(columns=["input", "seeds", "chance"])
-        return gain.merge(own[[*keys, "own", "own_chance"]], on=keys).merge(best, on=keys)
+        return gain.merge(own[[*keys, *OWN.values()]], on=keys).merge(best, on=keys)
 
 
 def one_phrase_each(phrases: Sequence[Phrase], most: int) -> list[Phrase]:

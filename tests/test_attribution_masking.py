@@ -230,7 +230,7 @@ def test_maps_lie_in_the_image_as_it_was_given(shape, method):
 
 
 def test_what_cannot_be_explained_is_said(model):
-    with pytest.raises(ValueError, match="Unknown method 'LIME': choose one of Grad-CAM"):
+    with pytest.raises(ValueError, match="Unknown method 'LIME': choose one of Word-to-region attention, Grad-CAM"):
         explain(model, SMALL, PAIR, "LIME")
     with pytest.raises(ValueError, match="differ in length"):
         explain(model, SMALL, PAIR[:1], "Grad-CAM")

@@ -13,7 +13,7 @@ from prdlib.attribution_methods import PAIR_METHODS, map_methods
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation import grounding
 from prdlib.evaluation.localisation import CONTROLS
-from prdlib.evaluation.wording import agreement_gains
+from prdlib.evaluation.wording import agreement_gains, map_gains
 from prdlib.explorer import NONE, WHOLE, Explorer, can_show_widgets
 from prdlib.faithfulness_plots import (
     gains_over_controls,
@@ -81,6 +81,21 @@ def test_the_headline_is_the_gain_over_the_best_control(maps):
         mine = maps.scores[(maps.scores["maps"] == row.maps) & (maps.scores["metric"] == row.metric)]
         controls = mine[mine["input"].isin(CONTROLS)].set_index("input")["value"]
         assert controls.max() == controls[row.best_control] == row.control
+        assert row.own_low == mine.set_index("input").loc["image", "ci_low"]
+
+
+def test_only_what_is_above_chance_too_is_filled_and_said():
+    """A gain over controls that are worse than chance is none."""
+    row = {"maps": "a", "metric": "CNR", "value": 0.4, "ci_low": 0.2, "ci_high": 0.6, "n": 9, "own": 0.1, "own_low": 0.05,
+           "own_chance": 0.0, "best_control": "untrained", "control": -0.3}  # fmt: skip
+    head = pd.DataFrame([row, row | {"maps": "b", "own_low": -0.1}, row | {"maps": "c", "ci_low": -0.1}])
+    assert map_gains(head).splitlines() == [
+        "a: above chance and the best control in CNR (+0.400 [0.200, 0.600] over untrained), of 1.",
+        *(f"{kind}: above chance and the best control in no score, of 1." for kind in "bc"),
+    ]
+    (axis,) = gains_over_controls(head).axes
+    dots = [line for line in axis.lines if line.get_marker() == "o"]
+    assert [line.get_markerfacecolor() == "white" for line in dots] == [False, True, True]
 
 
 def test_pointing_rows_read_as_those_of_grounding(maps):
@@ -141,7 +156,9 @@ def test_figures_show_what_the_tables_hold(maps, words, split):
         assert len(figure.axes[0].texts) == (report.correlations["input"] == "image").sum()
     shown = {"a": np.random.default_rng(0).random((2, 32, 32)), "b": np.zeros((2, 32, 32))}
     figure = methods_by_phrases(split.images[0], shown, ["one", "two"], [[(0, 0, 1, 1)], []])
-    assert len(figure.axes) == 4
+    *panels, bar = figure.axes
+    assert len(panels) == 4
+    assert bar.get_xlabel().startswith("of its row")
     assert not plt.get_fignums()
 
 

@@ -22,7 +22,7 @@ from scipy import stats
 from prdlib.evaluation.localisation import table_with_controls
 from prdlib.evaluation.statistics import bootstrap_weights, mean_interval
 
-FRACTIONS = tuple(np.linspace(0, 1, 6).tolist())
+FRACTIONS = tuple(np.linspace(0, 1, 5).tolist())
 
 
 def energy_inside(maps: np.ndarray, inside: np.ndarray) -> np.ndarray:

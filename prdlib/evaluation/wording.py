@@ -179,15 +179,15 @@ def binding(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def map_gains(headline: pd.DataFrame) -> str:
-    """Which kinds of maps say more than their best control: rows of
+    """Which kinds of maps say more than their best control, and than chance: rows of
     :meth:`prdlib.faithfulness_report.FaithfulnessReport.headline`; 95 % intervals, not corrected for their number."""
     if headline.empty:
         return "No true boxes: maps of phrases cannot be scored."
     lines = []
     for kind, part in headline.groupby("maps", sort=False):
         sure = [f"{r.metric} (+{r.value:.3f} [{r.ci_low:.3f}, {r.ci_high:.3f}] over {r.best_control})"
-                for r in part[part["ci_low"] > 0].itertuples()]  # fmt: skip
-        lines.append(f"{kind}: above the best control in {', '.join(sure) or 'no score'}, of {len(part)}.")
+                for r in part[(part["ci_low"] > 0) & (part["own_low"] > part["own_chance"])].itertuples()]  # fmt: skip
+        lines.append(f"{kind}: above chance and the best control in {', '.join(sure) or 'no score'}, of {len(part)}.")
     return "\n".join(lines)
 
 
