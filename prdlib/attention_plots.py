@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from textwrap import fill
-from typing import Any
 
 import numpy as np
 import pandas as pd
+from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
 from prdlib.plots import GREEN, GREY, RED, draw_image, image_grid, scores
@@ -69,7 +69,7 @@ def word_maps(
         shown = axis.imshow(values, cmap="viridis", vmin=low, vmax=top, alpha=0.5, extent=(0, 1, 1, 0))
         axis.set_title(fill(word, 20), fontsize=8)
     bar = figure.colorbar(shown, ax=axes[0, -1], shrink=0.75)
-    bar.set_label(unit, fontsize=6)
+    bar.set_label(unit, fontsize=7)
     bar.ax.tick_params(labelsize=6)
     return figure
 
@@ -95,72 +95,13 @@ def maps_with_controls(
         row[0].text(-0.06, 0.5, name, fontsize=8, rotation=90, ha="right", va="center", transform=row[0].transAxes)
     for axis, word in zip(axes[0], words, strict=True):
         axis.set_title(fill(word, 22), fontsize=8)
+    relative_scale(figure, axes, "map")
     return figure
 
 
-def attribution_maps(
-    image: np.ndarray,
-    maps: Mapping[str, np.ndarray],
-    boxes: Sequence[Sequence[float]] = (),
-    title: str = "",
-    one_scale: bool = False,
-) -> Figure:
-    """One image and signed maps [S, S]; blue lowers and red raises the similarity.
-
-    Each map is divided by its own largest magnitude (methods have different units); one_scale: by the largest of all, so that
-    maps of one method can be compared."""
-    figure, axes = image_grid(1, len(maps) + 1, 2.1, 2.35)
-    draw_image(axes[0, 0], image, boxes)
-    axes[0, 0].set_title(title or ("image, true boxes" if len(boxes) else "image"), fontsize=8)
-    for axis, (name, values) in zip(axes[0, 1:], maps.items(), strict=True):
-        draw_image(axis, image, boxes)
-        top = max(float(np.abs(v).max()) for v in (maps.values() if one_scale else [values])) or 1.0
-        shown = axis.imshow(values / top, cmap="RdBu_r", vmin=-1, vmax=1, alpha=0.6, extent=(0, 1, 1, 0))
-        axis.set_title(name, fontsize=8)
-    bar = figure.colorbar(shown, ax=axes[0, -1], shrink=0.75)
-    bar.set_label("contribution / largest" + (" of all maps" if one_scale else " of the map"), fontsize=7)
-    bar.ax.tick_params(labelsize=6)
-    return figure
-
-
-def word_attributions(rows: Mapping[str, tuple[Sequence[str], np.ndarray]], width: int = 144) -> Figure:
-    """Reports with each word on the colour of its contribution to the similarity: red raises, blue lowers; one scale.
-
-    The scale ends at the 95th percentile of the magnitudes, or one strong word would leave all others blank; words beyond its
-    end are bold. rows: name -> (words, contributions [W]).
-    """
-    from matplotlib import colormaps
-
-    sizes = np.abs(np.concatenate([values for _, values in rows.values()]))
-    top = float(np.percentile(sizes, 95)) or float(sizes.max()) or 1.0
-    colours = colormaps["RdBu_r"]
-    lines: list[list[tuple[int, str, Any, bool]]] = []
-    for name, (words, values) in rows.items():
-        lines.append([(0, name, None, True)])
-        line, place = [], 2
-        for word, value in zip(words, values, strict=False):
-            if place + len(word) > width:
-                lines.append(line)
-                line, place = [], 2
-            line.append((place, word, colours(0.5 + 0.5 * float(value) / top), abs(value) > top))
-            place += len(word) + 1
-        lines += [line, []]
-    figure = Figure(figsize=(10, 0.2 * len(lines) + 0.5), layout="constrained")
-    axis = figure.subplots()
-    axis.set(xlim=(0, width), ylim=(len(lines), -0.8))
-    axis.axis("off")
-    for row, line in enumerate(lines):
-        for place, word, colour, bold in line:
-            weight = "bold" if bold else None
-            if colour is None:
-                axis.text(place, row, word, fontsize=8, weight=weight)
-                continue
-            light = np.dot(colour[:3], (0.299, 0.587, 0.114)) > 0.5
-            axis.text(place, row, word, family="monospace", fontsize=8, weight=weight, color="black" if light else "white",
-                      bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2})  # fmt: skip
-    axis.set_title(
-        f"contribution to the similarity: red raises, blue lowers; full colour from {top:.3f} (95th percentile), bold beyond it, "
-        f"the largest {sizes.max():.3f}",
-        fontsize=8,
-    )
-    return figure
+def relative_scale(figure: Figure, axes: np.ndarray, of: str) -> None:
+    """A colour bar without a unit for maps [rows, columns] that have none in common, and what box and cross mean."""
+    bar = figure.colorbar(ScalarMappable(cmap="viridis"), ax=axes, location="bottom", fraction=0.02, pad=0.01, shrink=0.5,
+                          aspect=30, ticks=[0, 1], alpha=0.5)  # fmt: skip
+    bar.ax.set_xticklabels(["lowest", "highest"], fontsize=7)
+    bar.set_label(f"of its {of}; orange: true box, cross: maximum", fontsize=8)

@@ -34,7 +34,7 @@ from prdlib.evaluation.image_gain import other_rows
 from prdlib.evaluation.structure_report import StructureReport, structure_report
 from prdlib.evaluation.twins import make_twins, twin_outcomes
 from prdlib.models import PRDModel, random_twin
-from prdlib.plots import save_figure
+from prdlib.plots import save_figure, small_png
 from prdlib.runs import default_run_dir
 from prdlib.text import segment
 from prdlib.training import FitResult, checkpoint_folder, fit, load_fit, quiet
@@ -262,13 +262,15 @@ class Run:
     ) -> pd.DataFrame:
         """Pointing, CNR and mean IoU of a model's maps beside every control, see prdlib.evaluation.localisation.
 
-        models: the training seeds of one method; most: only phrases of the first so many studies (0:
+        models: the training seeds of one method; most: only phrases of the first so many studies that have one (0:
         evaluation.grounding_studies); maps: of :meth:`map_methods`. Empty in a collection without boxes.
         """
         most = most or self.config.evaluation.grounding_studies
-        items = [phrase for phrase in phrases if phrase.row < most]
+        rows = sorted({phrase.row for phrase in phrases})[:most]
+        items = [phrase for phrase in phrases if phrase.row in rows]
         patients = [data.patient_ids[item.row] for item in items]
-        asked = grounding.Asked(items, data.images[:most], data.marked[:most], data.groups[:most], patients)
+        last = max(rows, default=-1) + 1
+        asked = grounding.Asked(items, data.images[:last], data.marked[:last], data.groups[:last], patients)
         return self.localised(models, asked, maps)
 
     def localised(self, models: Sequence[PRDModel], asked: grounding.Asked, maps: str = "similarity") -> pd.DataFrame:
@@ -316,9 +318,10 @@ class Run:
         return pd.concat(tables, ignore_index=True)
 
     def show(self, figure: Figure, name: str, **facts: Any) -> Image:
-        """Keep ``figure`` as figures/<name>.png, .pdf and .json (what it shows) and return it for display."""
+        """Keep ``figure`` as figures/<name>.png, .pdf and .json (what it shows); return it with fewer colours."""
         facts = {"run": self.folder.name, "data": self.info["hash"], "profile": self.config.profile, **facts}
-        return Image(filename=str(save_figure(figure, self.folder / "figures" / name, **facts)))
+        path = save_figure(figure, self.folder / "figures" / name, **facts)
+        return Image(data=small_png(path.read_bytes()))
 
 
 def common_seeds(outcomes: pd.DataFrame) -> pd.DataFrame:

@@ -5,6 +5,7 @@ Colours are Okabe and Ito's (safe for colour-blind readers); maps use one shared
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from difflib import SequenceMatcher
@@ -58,6 +59,15 @@ def save_figure(figure: Figure, path: str | Path, **facts: Any) -> Path:
     figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
     write_json(path.with_suffix(".json"), facts)
     return path
+
+
+def small_png(png: bytes, colours: int = 128) -> bytes:
+    """A PNG with at most so many colours, for a page or a notebook, which is to stay small: the file in figures/ has all."""
+    small = io.BytesIO()
+    with Image.open(io.BytesIO(png)) as full:
+        reduced = full.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
+        reduced.save(small, format="PNG", optimize=True)
+    return small.getvalue()
 
 
 def _shrink(path: Path) -> None:

@@ -18,6 +18,8 @@ from prdlib.repro import project_root, write_atomic
 
 TABLES = (
     *("summary", "03_cells", "03_rows", "03_scores", "03_differences", "04_pointing", "04_localisation", "05_overview"),
+    *("04_maps", "04_gains", "04_curves", "04_correlations", "04_completeness", "04_cost"),
+    *("04_word_scores", "04_word_curves", "04_word_correlations"),
     *(
         "05_prevalence",
         "05_zero_shot",
@@ -36,6 +38,11 @@ FIGURES = (
         "03_methods",
         "04_pointing",
         "04_localisation",
+        "04_gains",
+        "04_curves",
+        "04_correlations",
+        "04_word_curves",
+        "04_word_correlations",
         "05_zero_shot",
         "05_label_efficiency",
         "05_fine_tuning",
@@ -45,7 +52,7 @@ FIGURES = (
 GRID_TABLES = ("03_runs", "03_cells", "03_rows", "03_twins", "03_outcomes")
 GRID_FIGURES = ("03_forest", "03_cost", "03_curves")
 OPTIONAL = ("05_fine_tuning", "05_zero_shot_classes", "05_localisation", "05_lost", "05_binding", "05_twins", "03_twins",
-            "04_pointing", "04_localisation")  # fmt: skip
+            "04_pointing", "04_localisation", "04_maps", "04_gains", "04_curves", "04_correlations")  # fmt: skip
 TASKS = ("structure", "auroc", "localisation", "matching")
 NOTEBOOK, MANIFEST = "03_ablations.ipynb", "run.json"
 

@@ -1,10 +1,14 @@
 """What notebooks call: a run of these settings reads its own tables, finds its data, and leaves nothing behind."""
 
+from types import SimpleNamespace
+
+import numpy as np
 import pandas as pd
 import pytest
 
 from prdlib.config import ConfigError, load_profile
 from prdlib.data import DataError
+from prdlib.evaluation.grounding import Phrase
 from prdlib.notebook import Run, common_seeds, open_run
 
 ROWS = [("clip", 0), ("prd", 0), ("prd", 1), ("prd", 10), ("gloria", 0)]
@@ -60,3 +64,15 @@ def test_a_relative_folder_is_found_below_the_root_too(tmp_path, monkeypatch):
     with pytest.raises(ConfigError, match=r"not found at '\.\./nowhere'"):
         open_run("openi", data="../nowhere")
     assert not (tmp_path / "papermill_runs").exists()
+
+
+def test_localisation_is_over_so_many_studies_that_have_a_phrase(tmp_path, monkeypatch):
+    monkeypatch.setattr(Run, "localised", lambda self, models, asked, maps: asked)
+    texts, patients = [("effusion",)] * 6, list("abcdef")
+    data = SimpleNamespace(images=np.zeros((6, 4, 4)), marked=texts, groups=np.arange(6), patient_ids=patients)
+    phrases = [Phrase(row, "effusion", (0,), (0.0, 0.0, 1.0, 1.0)) for row in (1, 1, 4, 5)]
+    asked = Run(load_profile("quick"), tmp_path).localisation([], data, phrases, most=2)
+    assert [phrase.row for phrase in asked.items] == [1, 1, 4]
+    assert asked.patients == ["b", "b", "e"]
+    assert len(asked.images) == len(asked.texts) == len(asked.groups) == 5
+    assert Run(load_profile("quick"), tmp_path).localisation([], data, [], most=2).items == []

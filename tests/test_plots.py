@@ -1,9 +1,11 @@
 """Every plot returns a Figure that draws, with its labels; figures are saved with what they show."""
 
+import io
 import json
 
 import numpy as np
 import pandas as pd
+import PIL.Image
 import pytest
 from matplotlib import colormaps
 from matplotlib.colors import to_rgba
@@ -11,6 +13,8 @@ from matplotlib.figure import Figure
 
 from prdlib import attention_plots, plots
 from prdlib.ablation_plots import cost_benefit, forest
+from prdlib.attribution_methods import Explanation
+from prdlib.attribution_plots import pair_explanation
 from prdlib.plots import GREY, RED
 from prdlib.scales_plot import COLOURS, PLAIN, three_scales
 
@@ -33,6 +37,12 @@ LOCATED = pd.DataFrame(
         for name, value in (("image", 0.6), ("mean image", 0.4), ("gain over best control", 0.2))
     ]
 )  # fmt: skip
+
+
+def explained(place, words=(), values=None):
+    return Explanation(place, tuple(words), None if values is None else np.asarray(values), "m", "t", None)
+
+
 FIGURES = {
     "contact": lambda: plots.contact_sheet(np.zeros((7, 8, 8), np.uint8), [f"t{i}" for i in range(7)]),
     "perturbation": lambda: plots.perturbation_sheet(["a", "b"], {"swap": ["b", "a"], "antonym": ["a", "c"]}),
@@ -47,8 +57,8 @@ FIGURES = {
     "controls": lambda: attention_plots.maps_with_controls(
         {"image": np.zeros((8, 8), np.uint8)}, {"image": MAPS}, ["left", "effusion"], [[0, 0, 0.5, 0.5]] * 2
     ),
-    "maps": lambda: attention_plots.attribution_maps(np.zeros((8, 8), np.uint8), {"zero": np.zeros((8, 8))}),
-    "word attribution": lambda: attention_plots.word_attributions({"original": (["a", "b"], np.array([0.1, -0.2]))}),
+    "maps": lambda: pair_explanation(np.zeros((8, 6), np.uint8), {"zero": explained(np.zeros((8, 6)))}),
+    "word attribution": lambda: pair_explanation(np.zeros((8, 8), np.uint8), {"a": explained(None, ["a", "b"], [0.1, -0.2])}),
 }  # fmt: skip
 
 
@@ -137,7 +147,8 @@ def test_every_word_of_a_copy_is_drawn_once_and_in_order():
 def test_one_strong_word_does_not_leave_the_others_blank():
     words = [f"w{i}" for i in range(40)]
     values = np.where(np.arange(40) == 0, 9.0, 0.1 * (-1.0) ** np.arange(40))
-    axis = attention_plots.word_attributions({"original": (words, values)}).axes[0]
+    figure = pair_explanation(np.zeros((8, 8), np.uint8), {"original": explained(None, words, values)})
+    (axis,) = figure.subfigs[1].axes
     drawn = {t.get_text(): t for t in axis.texts}
     assert [w for w in words if drawn[w].get_weight() == "bold"] == ["w0"]
     assert drawn["w1"].get_bbox_patch().get_facecolor() == colormaps["RdBu_r"](0.0)
@@ -174,3 +185,13 @@ def test_a_forest_marks_sure_differences_and_what_is_missing():
     key = axis.figure.axes[1]
     assert [text.get_text() for text in axis.texts] == ["1", "2"]
     assert [text.get_text() for text in key.texts] == ["1", "a", "2", "b"]
+
+
+def test_a_picture_for_a_page_has_few_colours_and_the_same_size():
+    rng, drawn = np.random.default_rng(0), io.BytesIO()
+    PIL.Image.fromarray(rng.integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(drawn, "PNG")
+    small = plots.small_png(drawn.getvalue(), 32)
+    with PIL.Image.open(io.BytesIO(small)) as image:
+        assert image.size == (80, 60)
+        assert 1 < len(image.convert("RGB").getcolors()) <= 32
+    assert len(small) < len(drawn.getvalue()) / 2

@@ -42,6 +42,10 @@ DOWNSTREAM = (
     "<!-- downstream: generated from papermill_runs/reference/downstream by tests/test_readme.py -->",
     "<!-- end of downstream -->",
 )
+MAPS = (
+    "<!-- maps: generated from papermill_runs/reference/cpu by tests/test_readme.py -->",
+    "<!-- end of maps -->",
+)
 REFERENCE = ROOT / "papermill_runs" / "reference"
 SHOWN = (  # of the overviews of evaluate, in the README
     ("zero_shot", ("mean AUROC, global", "mean AUROC, local", "mean AUPRC, local", "balanced accuracy of")),
@@ -305,6 +309,32 @@ def downstream_rows() -> str:
     return "\n\n".join(tables)
 
 
+def maps_rows() -> str:
+    """A line for each kind of maps of notebook 04, then of words: gain over the best control, own value, the control's."""
+    gains, words = (pd.read_csv(REFERENCE / "cpu" / f"{name}.csv") for name in ("04_gains", "04_word_scores"))
+    metrics = list(dict.fromkeys(gains["metric"]))
+    chance = gains.drop_duplicates("metric").set_index("metric")["own_chance"]
+    rows = [
+        "| map | " + " | ".join(f"{m}, chance {chance[m]:.2g}" for m in metrics) + " |",
+        "|---" * (1 + len(metrics)) + "|",
+    ]
+    for name, part in gains.groupby("maps", sort=False):
+        part = part.set_index("metric")
+        cells = [gain_cell(part.loc[m], *part.loc[m, ["own", "own_low", "own_chance"]]) for m in metrics]
+        rows.append(f"| {name} | " + " | ".join(cells) + " |")
+    for name, part in words.groupby("maps", sort=False):
+        part = part.set_index("input")
+        cell = gain_cell(part.loc["gain over best control"], *part.loc["image", ["value", "ci_low", "chance"]])
+        rows.append(f"| words: {name}" + " |" * len(metrics) + f" {cell} |")
+    return "\n".join(rows)
+
+
+def gain_cell(gain: pd.Series, own: float, low: float, chance: float) -> str:
+    """'own; gain [low, high]', bold where the gain is above 0 and the score itself above chance."""
+    sure = "**" if gain["ci_low"] > 0 and low > chance else ""
+    return f"{own:.2f}; {sure}{gain['value']:+.3f}{sure} [{gain['ci_low']:+.3f}, {gain['ci_high']:+.3f}]"
+
+
 def control_cell(row: pd.Series) -> str:
     return with_interval(row) + ("" if pd.isna(row["control"]) else f", {row['control']:.2f}")
 
@@ -328,6 +358,10 @@ def between(marks: tuple[str, str]) -> str:
 
 def page_of(marks: tuple[str, str]) -> Path:
     return ROOT / ("docs/ablations.md" if marks in (ABLATION, OPENI, PAPER) else "README.md")
+
+
+def test_gains_of_maps_are_those_of_the_reference_run():
+    assert between(MAPS) == maps_rows()
 
 
 def test_settings_table_is_the_dataclasses():
@@ -422,7 +456,7 @@ def test_profiles_that_own_data_name_exist():
 
 if __name__ == "__main__":
     tables = {MARKS: settings_table(), RESULTS: results_tables(), SPEED: speed_tables(), ABLATION: ablation_rows(),
-              PAPER: paper_rows(), OPENI: openi_rows(), DOWNSTREAM: downstream_rows()}  # fmt: skip
+              PAPER: paper_rows(), OPENI: openi_rows(), DOWNSTREAM: downstream_rows(), MAPS: maps_rows()}  # fmt: skip
     for marks, table in tables.items():
         page, (start, end) = page_of(marks), marks
         text = page.read_text()

@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 import torch
 from torch import Tensor
-from torch.nn.functional import interpolate
 
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation.statistics import mean_interval
@@ -148,14 +147,6 @@ def richest_rows(items: Sequence[Phrase], rows: int, number: int) -> list[int]:
     return sorted(np.argsort(-counts, kind="stable")[:number].tolist())
 
 
-def phrase_maps(attention: Tensor, side: int, items: Sequence[Phrase], size: int) -> np.ndarray:
-    """Mean over a phrase's words of their maps, bilinearly enlarged: [P, size, size]."""
-    if not items:
-        return np.zeros((0, size, size), dtype=np.float32)
-    coarse = torch.stack([attention[p.row, list(p.words)].mean(dim=0) for p in items]).view(-1, 1, side, side)
-    return interpolate(coarse, size=(size, size), mode="bilinear", align_corners=False)[:, 0].numpy()
-
-
 def pointing(maps: np.ndarray, items: Sequence[Phrase]) -> np.ndarray:
     """[P] bool: the maximum of map p lies in a box of phrase p. A constant map points nowhere and is wrong.
 
@@ -183,37 +174,6 @@ def _area(boxes: Sequence[tuple[float, float, float, float]]) -> float:
     for x0, y0, x1, y1 in boxes:
         covered |= ((ys[:-1] >= y0) & (ys[1:] <= y1))[:, None] & ((xs[:-1] >= x0) & (xs[1:] <= x1))
     return float((np.outer(np.diff(ys), np.diff(xs)) * covered).sum())
-
-
-def pointing_controls(
-    models: dict[str, PRDModel],
-    images: np.ndarray,
-    reports: Sequence[Sequence[str]],
-    blind_image: np.ndarray,
-    items: Sequence[Phrase],
-    resamples: int = 1000,
-    attention_temperature: float = 4.0,
-) -> pd.DataFrame:
-    """Pointing by the word-to-region maps of each model, with each study's image and with the mean image.
-
-    models: name -> model (the trained and, as a control, an untrained one); images: uint8 [N, S, S]; reports: N word lists;
-    blind_image: uint8 [S, S]; items: see :func:`phrases`; attention_temperature: tau1 of the local loss. Empty, with the same
-    columns, when the collection has no boxes.
-    """
-    if not items:
-        return pd.DataFrame(columns=POINTING_COLUMNS)
-    rows = sorted({p.row for p in items})
-    place = {row: i for i, row in enumerate(rows)}
-    local = [p._replace(row=place[p.row]) for p in items]
-    seen, words = images[rows], [reports[row] for row in rows]
-    blind = np.broadcast_to(blind_image, seen.shape).copy()
-    maps = {}
-    for name, model in models.items():
-        for source, pixels in (("image", seen), ("mean image", blind)):
-            maps[f"{name}, {source}"] = phrase_maps(
-                *word_region_maps(model, pixels, words, attention_temperature), local, images.shape[-1]
-            )
-    return pointing_table(maps, local, resamples)
 
 
 def pointing_table(

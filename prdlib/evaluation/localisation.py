@@ -69,7 +69,8 @@ def mean_iou(maps: np.ndarray, inside: np.ndarray, thresholds: Sequence[float] =
     return total / len(thresholds)
 
 
-SCORES = {
+Score = Callable[[np.ndarray, Sequence[Phrase]], np.ndarray]  # maps [P, S, S], items -> [P]
+SCORES: dict[str, Score] = {
     "pointing": lambda maps, items: pointing(maps, items).astype(float),
     "CNR": lambda maps, items: contrast_to_noise(maps, inside_box(items, maps.shape[-1])),
     "mean IoU": lambda maps, items: mean_iou(maps, inside_box(items, maps.shape[-1])),
@@ -159,10 +160,12 @@ def localisation_maps(
     return {name: maps_of(*asked, size) for name, asked in shown.items()}
 
 
-def localisation_values(maps: Mapping[str, np.ndarray], items: Sequence[Phrase]) -> pd.DataFrame:
+def localisation_values(
+    maps: Mapping[str, np.ndarray], items: Sequence[Phrase], scores: Mapping[str, Score] = SCORES
+) -> pd.DataFrame:
     """Every score of every map, [P, inputs x metrics], columns (metric, input). maps: see :func:`localisation_maps`."""
     return pd.DataFrame(
-        {(metric, name): score(images, items) for metric, score in SCORES.items() for name, images in maps.items()},
+        {(metric, name): score(images, items) for metric, score in scores.items() for name, images in maps.items()},
         index=range(len(items)),
     )
 
@@ -184,22 +187,36 @@ def localisation_table(
     if not items:
         return pd.DataFrame(columns=COLUMNS)
     studies = np.array([item.row for item in items])
-    weights = bootstrap_weights(studies if patients is None else np.asarray(patients), resamples, seed)
     area = float(box_area(items).mean())
+    chance = dict.fromkeys(SCORES, area) | {"CNR": 0.0}
+    return table_with_controls(trainings, chance, studies, patients, resamples, seed)
+
+
+def table_with_controls(
+    trainings: Sequence[pd.DataFrame],
+    chance: Mapping[str, float],
+    studies: np.ndarray,
+    patients: Sequence[str] | None = None,
+    resamples: int = 1000,
+    seed: int = 0,
+) -> pd.DataFrame:
+    """The table of :func:`localisation_table` of any scores: trainings hold (metric, input) for each item [P], 'image' is what is
+    asked and every other input a control; chance: of each metric in the order of the table, 0 of those that are no shares."""
+    weights = bootstrap_weights(studies if patients is None else np.asarray(patients), resamples, seed)
     rows = []
-    for metric in SCORES:
+    for metric, level in chance.items():
         names = list(trainings[0][metric])
         values = np.stack([values[metric][names].to_numpy().T for values in trainings], axis=1)  # [inputs, seeds, P]
         means = values.mean(axis=(1, 2))
         drawn = redraw_seeds(((values @ weights.T) / weights.sum(axis=1)).swapaxes(1, 2), seed)  # [inputs, draws]
-        drawn = drawn if metric == "CNR" else drawn.clip(0, 1)  # shares, see resampled_means
+        drawn = drawn.clip(0, 1) if level else drawn  # shares, see resampled_means
         controls = [i for i, name in enumerate(names) if name != "image"]
         own = names.index("image")
         table = {name: (means[i], drawn[i]) for i, name in enumerate(names)}
         table["gain over best control"] = (means[own] - means[controls].max(), drawn[own] - drawn[controls].max(axis=0))
         for name, (value, draws) in table.items():
             low, high = np.percentile(draws, [2.5, 97.5])
-            chance = 0.0 if metric == "CNR" or name.startswith("gain") else area
-            rows.append({"metric": metric, "input": name, "value": value, "ci_low": low, "ci_high": high, "n": len(items),
-                         "studies": len(np.unique(studies)), "seeds": len(trainings), "chance": chance})  # fmt: skip
+            rows.append({"metric": metric, "input": name, "value": value, "ci_low": low, "ci_high": high, "n": len(studies),
+                         "studies": len(np.unique(studies)), "seeds": len(trainings),
+                         "chance": 0.0 if name.startswith("gain") else level})  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -176,3 +176,27 @@ def binding(table: pd.DataFrame) -> pd.DataFrame:
     if table.empty:
         return pd.DataFrame({"": ["nothing to show: these data have no twins"]})
     return side_by_side(table, ["exchanged", "chance"], "place", lambda r: f"{_share(r)}, n {r.n}")
+
+
+def map_gains(headline: pd.DataFrame) -> str:
+    """Which kinds of maps say more than their best control, and than chance: rows of
+    :meth:`prdlib.faithfulness_report.FaithfulnessReport.headline`; 95 % intervals, not corrected for their number."""
+    if headline.empty:
+        return "No true boxes: maps of phrases cannot be scored."
+    lines = []
+    for kind, part in headline.groupby("maps", sort=False):
+        sure = [f"{r.metric} (+{r.value:.3f} [{r.ci_low:.3f}, {r.ci_high:.3f}] over {r.best_control})"
+                for r in part[(part["ci_low"] > 0) & (part["own_low"] > part["own_chance"])].itertuples()]  # fmt: skip
+        lines.append(f"{kind}: above chance and the best control in {', '.join(sure) or 'no score'}, of {len(part)}.")
+    return "\n".join(lines)
+
+
+def agreement_gains(correlations: pd.DataFrame) -> str:
+    """Which methods agree more on the study's image than on the best control's: rows of
+    :func:`prdlib.evaluation.faithfulness.agreement`; 95 % intervals, not corrected for their number."""
+    if correlations.empty:
+        return "No maps to compare."
+    gains = correlations[correlations["input"] == "gain over best control"]
+    sure = [f"{r.first} and {r.second} ({r.value:+.2f} [{r.ci_low:+.2f}, {r.ci_high:+.2f}])"
+            for r in gains[gains["ci_low"] > 0].itertuples()]  # fmt: skip
+    return f"Agree more than under the best control: {', '.join(sure) or 'no two methods'}, of {len(gains)} pairs."

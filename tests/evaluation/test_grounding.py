@@ -1,7 +1,6 @@
 """Pointing on maps drawn by hand; phrases from spans."""
 
 import numpy as np
-import pandas as pd
 
 from prdlib.evaluation import grounding
 from prdlib.evaluation.grounding import Phrase
@@ -42,24 +41,15 @@ def test_phrases_are_the_words_under_the_spans():
     assert cut == []
 
 
-def test_a_collection_without_boxes_has_an_empty_table_and_shows_nouns():
-    table = grounding.pointing_controls({}, np.zeros((1, 8, 8), np.uint8), [("a",)], np.zeros((8, 8), np.uint8), [])
-    assert isinstance(table, pd.DataFrame)
-    assert table.empty
+def test_a_collection_without_boxes_shows_nouns():
     assert [p.words for p in grounding.shown_phrases(0, [], ("JJ", "NN", "VBZ", "NNS"))] == [(1,), (3,)]
 
 
-def test_controls_come_with_every_score(tiny_config, tiny_data):
+def test_attention_of_a_word_sums_to_one_over_the_grid(tiny_config, tiny_data):
     from prdlib.data.batches import EvaluationData
 
     data = EvaluationData.first_views(tiny_data["train"])
     model = build_model(tiny_config, 0, [" ".join(w) for w in data.words])[0]
-    items = grounding.phrases(data.findings, [t.offsets for t in data.tagged])
-    table = grounding.pointing_controls(
-        {"m": model, "untrained": model}, data.images, data.words, data.images[0], items, 100
-    )
-    assert table["input"].tolist() == ["m, image", "m, mean image", "untrained, image", "untrained, mean image"]
-    assert (table["n"] == len(items)).all()
     attention, side = grounding.word_region_maps(model, data.images[:3], data.words[:3])
     assert side == 2
     assert np.allclose(attention[0, 0].sum(), 1, atol=1e-5)
