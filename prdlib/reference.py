@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 import shutil
 import sys
 from collections.abc import Sequence
@@ -90,9 +91,14 @@ def keep_reference(run_dir: str | Path, folder: str | Path, grid: bool = False) 
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
+ELSEWHERE = re.compile(
+    r'(\\?")/(?!path/to/)(?:[^"/\\\s]+/)+([^"/\\\s]+)(?=\\?")'
+)  # a string that is an absolute path, whole
+
+
 def portable(text: str, root: Path) -> str:
-    """JSON text with paths below ``root`` as paths from it, and without the name of the machine."""
-    text = text.replace(f"{root}/", "")
+    """JSON text with paths below ``root`` as paths from it, others as /path/to/<name>, and without the name of the machine."""
+    text = ELSEWHERE.sub(r"\1/path/to/\2", text.replace(f"{root}/", ""))
     found = json.loads(text)
     for step in found.get("steps", {}).values():
         step.pop("host", None)

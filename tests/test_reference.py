@@ -51,6 +51,13 @@ def test_an_ablation_keeps_outcomes_notebook_and_manifest_with_paths_of_the_proj
     assert notebook["cells"][0]["source"] == ['run_dir = "papermill_runs/demo-1234"']
 
 
+def test_other_folders_are_named_by_their_last_part():
+    source = 'data = "/disk/of/mine/openi"\n'
+    text = json.dumps({"data": "/disk/of/mine/openi", "unit": "pairs / s", "cells": [source], "url": "https://a/b"})
+    found = json.loads(reference.portable(text, Path("/project")))
+    assert found == json.loads(text.replace("/disk/of/mine", "/path/to"))
+
+
 def test_what_is_missing_is_named_and_the_old_reference_stays(run_dir, tmp_path):
     keep_reference(run_dir, tmp_path / "kept")
     for name in OPTIONAL:
