@@ -25,7 +25,7 @@ from prdlib.attribution import (
 from prdlib.attribution_masking import SeenImages, occlusion, word_attribution
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation import grounding, localisation
-from prdlib.images import fit, resize
+from prdlib.images import Geometry, fit, resize
 from prdlib.models import PRDModel
 from prdlib.text import Perturbed, plain
 from prdlib.word_regions import METHOD as ATTENTION
@@ -94,8 +94,8 @@ def study_maps(
 
 @dataclass(frozen=True)
 class Explanation:
-    """map: float [H, W], signed contribution per pixel of the image as it was given, 0 where the model's square cut it off, or
-    None of a method for words alone; words with their contributions values [W], or () and None of a method for images alone;
+    """map: float [H, W], signed contribution per pixel of the image as it was given (of Integrated Gradients, which adds up, with
+    the sum that it has in the model's square), 0 where that square cut the image off, or None of a method for words alone; words with their contributions values [W], or () and None of a method for images alone;
     method, target; delta: completeness error, or None (see :class:`prdlib.attribution.Attribution`)."""
 
     map: np.ndarray | None
@@ -147,14 +147,29 @@ def _explain(
 ) -> list[Explanation]:
     size = model.config.image_size
     result = method(model, np.stack([resize(image, size) for image in images]), reports, **options)
+    enlarged = Geometry.to_image if result.delta is None else to_image_with_sum
     found = []
     for i, (image, report) in enumerate(zip(images, reports, strict=True)):
-        place = None if result.maps is None else fit(*image.shape, size).to_image(result.maps[i])
+        place = None if result.maps is None else enlarged(fit(*image.shape, size), result.maps[i])
         words = () if result.words is None else tuple(plain(report))
         values = None if result.words is None else result.words[i, : len(words)]
         delta = None if result.delta is None else float(result.delta[i])
         found.append(Explanation(place, words, values, result.method, result.target, delta))
     return found
+
+
+def to_image_with_sum(geometry: Geometry, values: np.ndarray) -> np.ndarray:
+    """Contributions [S, S] of pixels that add up, as those [H, W] of the image: more or fewer pixels, the same sum.
+
+    What raises and what lowers the score is scaled by itself, so that a sum near 0 is kept as well.
+    """
+    total = np.zeros((geometry.height, geometry.width), dtype=np.float32)
+    for sign in (1.0, -1.0):
+        part = np.clip(sign * values, 0, None)
+        large = geometry.to_image(part)
+        if part.any():
+            total += sign * large * (part.sum(dtype=float) / large.sum(dtype=float))
+    return total
 
 
 def lead(own: Explanation, other: Explanation, copy: Perturbed) -> Explanation:

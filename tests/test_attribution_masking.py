@@ -229,6 +229,28 @@ def test_maps_lie_in_the_image_as_it_was_given(shape, method):
     assert (found.map[cut] == 0).all()
 
 
+@pytest.mark.parametrize("shape", [(32, 32), (64, 64), (20, 20), (48, 80), (90, 40)])
+@pytest.mark.parametrize("against", [False, True])
+def test_contributions_add_up_in_an_image_of_any_size(model, shape, against):
+    """Map and words of the explanation itself: the change of the score and delta."""
+    image = RNG.integers(0, 255, shape, dtype=np.uint8)
+    tagged = tag(["Small left effusion."])
+    copies = perturb_reports(tagged, ["reverse_sentence"], 0, 0, ["a"])[0]
+    texts = [tagged[0].words, copies[0].text.split()][: 1 + against]
+    (found,) = explain(model, [image], texts[:1], against=copies if against else None, steps=16)
+    square = model.prepare_images([image])
+    changes = []
+    for text in texts:
+        embeds = [model.encode_images(pixels).detach() for pixels in (square, torch.zeros_like(square))]
+        score = (embeds[0] * model.encode_reports([text]).detach()).sum()
+        blank = model.tokenise([text])
+        blank["input_ids"] = blank["input_ids"].masked_fill(blank["word_ids"] >= 0, model.word_tokenizer.pad_id)
+        changes.append(float(score - (embeds[1] * model.encode_reports(blank).detach()).sum()))
+    change = changes[0] - changes[1] if against else changes[0]
+    assert found.map.shape == shape
+    assert found.map.sum() + found.values.sum() == pytest.approx(change + found.delta, abs=1e-4)
+
+
 def test_what_cannot_be_explained_is_said(model):
     with pytest.raises(ValueError, match="Unknown method 'LIME': choose one of Word-to-region attention, Grad-CAM"):
         explain(model, SMALL, PAIR, "LIME")
