@@ -13,6 +13,7 @@ import torch
 from torch.nn.functional import interpolate
 
 from prdlib.attribution import Attribution
+from prdlib.attribution_inputs import check_images, marked_reports
 from prdlib.evaluation.grounding import Phrase, word_region_maps
 from prdlib.images import fit, resize
 from prdlib.models import PRDModel
@@ -56,11 +57,12 @@ def phrase_attention(
 def word_maps(
     model: PRDModel,
     images: Sequence[np.ndarray],
-    reports: Sequence[Sequence[str]],
+    reports: Sequence[str | Sequence[str]],
     attention_temperature: float = 4.0,
 ) -> list[WordMaps]:
-    """A map of each word of N reports over their images, uint8 [H, W] of any size; reports: N (marked) word lists."""
-    size, texts = model.config.image_size, [plain(report) for report in reports]
+    """A map of each word of N reports over their images, uint8 [H, W] of any size; reports: N strings or (marked) word lists."""
+    check_images(images)
+    size, texts = model.config.image_size, [plain(report) for report in marked_reports(model, reports)]
     squares = np.stack([resize(image, size) for image in images])
     attention, side = word_region_maps(model, squares, texts, attention_temperature)
     above = attention.view(len(texts), -1, side, side) - 1 / side**2

@@ -50,6 +50,17 @@ def test_pairs_are_as_one_by_one_and_a_report_is_the_mean_of_its_words(model):
     assert whole.words is whole.delta is None
 
 
+def test_text_has_the_maps_of_its_words(model):
+    image = RNG.integers(0, 255, (1, 32, 32), dtype=np.uint8)
+    (one,), (other,) = (word_maps(model, image, [form]) for form in ("Small, left effusion.", TEXTS[0]))
+    assert one.words == other.words == TEXTS[0]
+    np.testing.assert_allclose(one.maps, other.maps, atol=1e-6)
+    with pytest.raises(ValueError, match="images is a single image"):
+        word_maps(model, image[0], TEXTS[:1])
+    with pytest.raises(ValueError, match="reports is a single string"):
+        word_maps(model, image, "small left effusion")
+
+
 def test_a_phrase_has_the_mean_of_its_words_read_in_its_report(model):
     images = RNG.integers(0, 255, (2, 32, 32), dtype=np.uint8)
     items = [Phrase(1, "nodule", (0, 1), (0, 0, 1, 1)), Phrase(0, "effusion", (1, 2), (0, 0, 1, 1))]
