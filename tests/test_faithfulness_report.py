@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from prdlib.attribution_cost import cost_table, peak_memory
 from prdlib.attribution_methods import PAIR_METHODS, map_methods
+from prdlib.attribution_plots import UNITS
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation import grounding
 from prdlib.evaluation.localisation import CONTROLS
@@ -23,9 +25,12 @@ from prdlib.faithfulness_plots import (
 )
 from prdlib.faithfulness_report import AREA, RANDOM, SCORES, one_phrase_each, report_on_maps
 from prdlib.models import build_model
+from prdlib.text import PERTURBATIONS, find_breaks, tag
 from prdlib.word_faithfulness import report_on_words
 from prdlib.word_regions import METHOD as ATTENTION
+from prdlib.word_regions import TARGET, word_maps
 
+TAU = "attention_temperature"
 WORD_CONTROLS = ["mean image", "other image", "untrained"]
 
 
@@ -191,6 +196,15 @@ def test_cost_of_every_method(model, split):
     assert (table[["seconds_per_pair", "peak_memory_mb"]] > 0).all(axis=None)
 
 
+def test_cost_is_of_the_attention_of_the_loss(model, split, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "prdlib.attribution_cost.PAIR_METHODS", {ATTENTION: lambda *_, **options: asked.append(options)}
+    )
+    cost_table(model, split.images[:1], split.marked[:1], attention_temperature=2.0)
+    assert asked == [{TAU: 2.0}] * 3
+
+
 def test_peak_memory_is_what_is_held_at_once():
     import torch
 
@@ -233,6 +247,65 @@ class TestExplorer:
             drawn.append(axis.images[-1].get_array())
         assert all(np.ptp(values) > 0 for values in drawn)
         assert not np.allclose(*drawn)
+
+    def test_a_finding_is_asked_by_its_first_mention(self, model, split):
+        """As in tables: not by its statement and the words of a later sentence that names it again."""
+        (tagged,) = find_breaks(tag(["Small left effusion. Heart is normal. The effusion is new."]))
+        spans = [[0, 19], [38, 50]]
+        assert [tagged.text[a:b] for a, b in spans] == ["Small left effusion", "The effusion"]
+        finding = {"name": "effusion", "box": [0.1, 0.2, 0.5, 0.6], "spans": spans}
+        data = replace(split, tagged=[tagged, *split.tagged[1:]], findings=[[finding], *split.findings[1:]])
+        assert Explorer(model, data).texts(0)["small left effusion"] == (0, 1, 2)
+        assert [p.first_mention for p in grounding.phrases(data.findings[:1], [tagged.offsets])] == [(0, 1, 2)]
+
+    def test_a_perturbation_that_does_not_apply_is_said(self, model, split):
+        explorer = Explorer(model, split)
+        row, kind = next((row, kind) for row in range(9) for kind in PERTURBATIONS if explorer.copy(row, kind).is_noop)
+        figure, facts = explorer.drawn(row, method="Occlusion", perturbation=kind)
+        assert "does not apply to this report" in figure.get_suptitle()
+        titles = [axis.get_title() for axis in figure.axes]
+        assert "original" in titles
+        assert "difference" not in titles
+        assert (facts["study"], facts["perturbation"]) == (split.study_ids[row], kind)
+        assert kind not in explorer.perturbations(row)
+        assert {NONE, "shuffle_all_words"} <= set(explorer.perturbations(row))
+        widgets = pytest.importorskip("ipywidgets")
+        (choices,) = [
+            w for w in explorer.widgets(row, b"", perturbation=kind).children
+            if isinstance(w, widgets.Dropdown) and w.description == "perturbed"
+        ]  # fmt: skip
+        assert (list(choices.options), choices.value) == (explorer.perturbations(row), NONE)
+
+    @pytest.mark.parametrize("method", ["Integrated Gradients", "Occlusion", "Grad-CAM", "Shapley values", ATTENTION])
+    def test_a_figure_says_what_it_shows(self, model, split, method):
+        figure, facts = Explorer(model, split, 2.0).drawn(1, method=method, perturbation="shuffle_all_words")
+        assert str(split.study_ids[1]) in figure.get_suptitle()
+        assert "shuffle_all_words" in figure.get_suptitle()
+        explained = json.loads(json.dumps(facts))["explained"]
+        assert explained["method"] == method
+        assert explained["target"].split(",")[0] in ("lead over the perturbed report", TARGET)
+        assert (explained["delta"] is not None) == (method in ("Integrated Gradients", "Shapley values"))
+        settings = {"Integrated Gradients": ("steps", 32), "Shapley values": ("samples", 10), ATTENTION: (TAU, 2.0)}
+        if method in settings:
+            assert explained[settings[method][0]] == settings[method][1]
+        units = {axis.get_ylabel() for part in [figure, *figure.subfigs] for axis in part.axes} - {""}
+        assert units == ({UNITS[method]} if method in UNITS else set())
+
+    def test_the_difference_has_its_own_scale(self, model, split):
+        figure = Explorer(model, split).figure(1, method="Occlusion", perturbation="shuffle_all_words")
+        shown = {axis.get_title(): axis.images[-1] for axis in figure.axes if axis.get_title()}
+        own, other, difference = (shown[name] for name in ("original", "perturbed", "difference"))
+        assert own.get_clim() == other.get_clim() != difference.get_clim()
+        assert difference.get_clim()[1] == pytest.approx(np.abs(difference.get_array()).max())
+        assert sum(axis.get_ylabel() == UNITS["Occlusion"] for axis in figure.axes) == 2
+
+    def test_attention_has_the_temperature_of_the_loss(self, model, split):
+        (low,), (high,) = (Explorer(model, split, tau)._alone(1, WHOLE, ATTENTION).values() for tau in (1.0, 9.0))
+        (direct,) = word_maps(model, split.images[1:2], [split.marked[1]], 9.0)
+        np.testing.assert_allclose(high.map, direct.maps.mean(axis=0), atol=1e-6)
+        assert not np.allclose(low.map, high.map)
+        own, other = (Explorer(model, split, tau)._explain(1, split.marked[1], ATTENTION).map for tau in (1.0, 9.0))
+        assert not np.allclose(own, other)
 
     def test_without_widgets_it_is_a_picture(self, model, split, monkeypatch):
         for name in ("JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD"):
