@@ -13,7 +13,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from prdlib.attention_plots import relative_scale
-from prdlib.plots import BLUE, GREEN, GREY, ORANGE, RED, draw_image, image_grid, scores
+from prdlib.plots import BLUE, GREEN, GREY, ORANGE, RED, draw_image, draw_maximum, image_grid, scores
 
 BAND = "#D5EFE6"  # a light GREEN: drawn opaque, so that a figure has few colours and a small file
 STYLES = {  # input -> colour, dashes
@@ -50,10 +50,7 @@ def methods_by_phrases(
         for i, (axis, values) in enumerate(zip(row, shown, strict=True)):
             draw_image(axis, image, boxes[i] if boxes else ())
             axis.imshow(values, cmap="viridis", alpha=0.5, extent=(0, 1, 1, 0), vmin=low, vmax=high)
-            y, x = np.unravel_index(int(values.argmax()), values.shape)
-            axis.plot(
-                (x + 0.5) / values.shape[1], (y + 0.5) / values.shape[0], "x", color=RED, ms=7, mew=2, clip_on=False
-            )
+            draw_maximum(axis, values)
         row[0].text(
             -0.06, 0.5, fill(name, 14), fontsize=8, rotation=90, ha="right", va="center", transform=row[0].transAxes
         )
