@@ -67,11 +67,16 @@ def test_one_phrase_of_each_study_that_has_one(phrases):
     assert all(next(p for p in phrases if p.row == c.row) == c for c in chosen)
 
 
+def of_attention_of_names(table):
+    """Rows of few phrases: attention of the name alone is constant for names of one word."""
+    return (table["maps"] == "attention") & (table["input"] == "name alone")
+
+
 def test_every_kind_of_maps_has_every_score_beside_every_control(maps):
     keys = maps.scores.groupby(["maps", "metric"], sort=False)["input"].agg(list)
     assert set(keys.index) == {(m, s) for m in map_methods() for s in (*SCORES, AREA)}
     assert all(set(inputs) == {"image", *CONTROLS, "gain over best control"} for inputs in keys)
-    assert (maps.scores["n"] == 8).all()
+    assert (maps.scores.loc[~of_attention_of_names(maps.scores), "n"] == 8).all()
     assert (maps.scores["ci_low"] <= maps.scores["value"] + 1e-9).all()
     assert (maps.scores["value"] <= maps.scores["ci_high"] + 1e-9).all()
     chance = maps.scores[maps.scores["input"] == "image"].groupby("metric")["chance"].first()
@@ -81,12 +86,35 @@ def test_every_kind_of_maps_has_every_score_beside_every_control(maps):
 def test_the_headline_is_the_gain_over_the_best_control(maps):
     head = maps.headline()
     assert len(head) == len(map_methods()) * (len(SCORES) + 1)
-    np.testing.assert_allclose(head["value"], head["own"] - head["control"])
+    few = (head["maps"] == "attention") & (head["best_control"] == "name alone")
+    np.testing.assert_allclose(head["value"][~few], (head["own"] - head["control"])[~few], atol=1e-9)
     for row in head.itertuples():
         mine = maps.scores[(maps.scores["maps"] == row.maps) & (maps.scores["metric"] == row.metric)]
         controls = mine[mine["input"].isin(CONTROLS)].set_index("input")["value"]
-        assert controls.max() == controls[row.best_control] == row.control
+        assert controls[row.best_control] == row.control
+        if row.maps != "attention":
+            assert controls.max() == row.control
         assert row.own_low == mine.set_index("input").loc["image", "ci_low"]
+
+
+def test_attention_of_names_of_one_word_is_no_control(maps, split, phrases):
+    """Their attention is constant: scored over the other names alone, everywhere, and the others have all."""
+    items = one_phrase_each(phrases, 8)
+    several = sum(len(item.name.split()) > 1 for item in items)
+    assert 0 < several < len(items)
+    for table in (maps.scores, maps.curves):
+        alone = table[table["input"] == "name alone"].groupby("maps")["n"].max()
+        assert alone["attention"] == several
+        assert (alone.drop("attention") == len(items)).all()
+    changed = maps.correlations[maps.correlations["second"] == "name alone"].set_index("first")["n"]
+    assert changed["attention"] == several
+    best = maps.headline().set_index(["maps", "metric"])
+    assert (best["best_control"] != "").all()
+    for (name, metric), row in best.iterrows():
+        scores = maps.scores[(maps.scores["maps"] == name) & (maps.scores["metric"] == metric)].set_index("input")
+        assert scores.loc[row["best_control"], "value"] == row["control"]
+        if scores.loc[row["best_control"], "n"] == len(items):
+            assert row["own"] - row["value"] == pytest.approx(row["control"])
 
 
 def test_only_what_is_above_chance_too_is_filled_and_said():
@@ -123,8 +151,8 @@ def test_words_are_scored_by_orders_and_shapley_values_are_complete(words):
 
 
 def test_curves_begin_and_end_alike_whatever_the_order(maps):
-    ends = maps.curves[maps.curves["fraction"] == 1].groupby("curve")["value"]
-    starts = maps.curves[maps.curves["fraction"] == 0].groupby("curve")["value"]
+    curves = maps.curves[~of_attention_of_names(maps.curves)]  # of the same phrases
+    ends, starts = (curves[curves["fraction"] == fraction].groupby("curve")["value"] for fraction in (1, 0))
     for groups in (ends, starts):
         np.testing.assert_allclose(groups.max(), groups.min(), atol=1e-5)
     assert ends.mean()["insertion"] == pytest.approx(starts.mean()["deletion"], abs=1e-5)
