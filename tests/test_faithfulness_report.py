@@ -22,9 +22,11 @@ from prdlib.faithfulness_plots import (
     insertion_deletion_curves,
     map_correlations,
     methods_by_phrases,
+    pointing_by_method,
 )
 from prdlib.faithfulness_report import AREA, RANDOM, SCORES, one_phrase_each, report_on_maps
 from prdlib.models import build_model
+from prdlib.plots import GREEN, GREY
 from prdlib.text import PERTURBATIONS, find_breaks, tag
 from prdlib.word_faithfulness import report_on_words
 from prdlib.word_regions import METHOD as ATTENTION
@@ -193,6 +195,27 @@ def test_figures_show_what_the_tables_hold(maps, words, split):
     assert len(panels) == 4
     assert bar.get_xlabel().startswith("of its row")
     assert not plt.get_fignums()
+
+
+def test_pointing_is_grouped_by_method_with_the_own_image_in_green(maps):
+    table = maps.scores[(maps.scores["metric"] == "pointing") & ~maps.scores["input"].str.startswith("gain")]
+    axis = pointing_by_method(table, "title").axes[0]
+    rows = [label.get_text() for label in axis.get_yticklabels()]
+    assert rows[: 1 + len(CONTROLS)] == ["own image", *CONTROLS]
+    assert [text.get_text().replace("\n", " ") for text in axis.texts] == list(map_methods())
+    assert any(row.startswith("name alone, n = ") for row in rows)
+    colours = {bars.get_label(): bars[0].get_color() for bars in axis.containers}
+    assert colours == {"own image": GREEN, "control": GREY}
+    own = next(bars for bars in axis.containers if bars.get_label() == "own image")[0]
+    np.testing.assert_allclose(own.get_xdata().astype(float), table.loc[table["input"] == "image", "value"])
+    np.testing.assert_allclose(np.diff(own.get_ydata().astype(float)), len(CONTROLS) + 1.8)
+    assert "nothing to score" in pointing_by_method(table.iloc[:0]).texts[0].get_text()
+
+
+def test_curves_have_bands_of_the_own_image_and_the_strongest_control(maps):
+    figure = insertion_deletion_curves(maps.curves)
+    for axis in figure.axes:
+        assert {band.get_gid() for band in axis.collections} == {"band of image", "band of the strongest control"}
 
 
 def test_correlations_and_completeness_stand_beside_controls(maps, words):
