@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 
-from prdlib.plots import GREEN, GREY, RED, draw_image, image_grid, scores
+from prdlib.plots import GREEN, GREY, RED, draw_image, draw_maximum, image_grid, scores
 
 
 def localisation_scores(table: pd.DataFrame, title: str = "") -> Figure:
@@ -90,8 +90,7 @@ def maps_with_controls(
         for i, (axis, values) in enumerate(zip(row, shown, strict=True)):
             draw_image(axis, images[name], boxes[i : i + 1])
             axis.imshow(values, cmap="viridis", alpha=0.5, extent=(0, 1, 1, 0))
-            y, x = np.unravel_index(int(values.argmax()), values.shape)
-            axis.plot((x + 0.5) / values.shape[1], (y + 0.5) / values.shape[0], "x", color=RED, ms=7, mew=2)
+            draw_maximum(axis, values)
         row[0].text(-0.06, 0.5, name, fontsize=8, rotation=90, ha="right", va="center", transform=row[0].transAxes)
     for axis, word in zip(axes[0], words, strict=True):
         axis.set_title(fill(word, 22), fontsize=8)

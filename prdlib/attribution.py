@@ -20,6 +20,7 @@ from captum.attr import IntegratedGradients, LayerGradCam, LayerIntegratedGradie
 from torch import Tensor
 from torch.nn.functional import interpolate
 
+from prdlib.attribution_inputs import check_number
 from prdlib.evaluation.grounding import Phrase
 from prdlib.models import PRDModel
 from prdlib.models.segment_encoder import words_of_reports
@@ -118,6 +119,7 @@ def integrated_gradients(
     images: uint8 [N, S, S]; reports: N word lists; baseline_image: uint8 [S, S], the image of no information (the mean
     image); the words' baseline is [PAD] between the special tokens. steps: points of the path. batch_size: bounds memory.
     """
+    check_number("steps", steps)
     model.eval()
     pixels = model.prepare_images(torch.from_numpy(images))
     blank = model.prepare_images(torch.from_numpy(baseline_image[None])).expand_as(pixels)
@@ -191,6 +193,7 @@ def pixel_gradients(
 
     images: uint8 [N, S, S]; texts: N word lists; steps: points of the path; batch_size: bounds memory.
     """
+    check_number("steps", steps)
     model.eval()
     pixels = model.prepare_images(torch.from_numpy(images))
     with torch.no_grad():

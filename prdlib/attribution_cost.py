@@ -12,22 +12,26 @@ from torch.profiler import ProfilerActivity, profile
 
 from prdlib.attribution_methods import PAIR_METHODS
 from prdlib.models import PRDModel
+from prdlib.word_regions import METHOD as ATTENTION
 
 
 def cost_table(
     model: PRDModel,
     images: np.ndarray,
     reports: Sequence[Sequence[str]],
-    options: Mapping[str, Mapping[str, int]] | None = None,
+    options: Mapping[str, Mapping[str, float]] | None = None,
+    attention_temperature: float = 4.0,
 ) -> pd.DataFrame:
     """Cost of every method of PAIR_METHODS for N pairs in one batch, after a warm-up with one of them.
 
-    images: uint8 [N, S, S]; reports: N (marked) word lists; options: of a method. Columns: method, pairs, seconds_per_pair (wall
+    images: uint8 [N, S, S]; reports: N (marked) word lists; options: of a method; attention_temperature: tau1 of the
+    local loss. Columns: method, pairs, seconds_per_pair (wall
     clock, once), peak_memory_mb (MB that torch held at most beyond what it held before).
     """
+    options = {ATTENTION: {"attention_temperature": attention_temperature}, **(options or {})}
     rows = []
     for name, method in PAIR_METHODS.items():
-        given = dict((options or {}).get(name, {}))
+        given = dict(options.get(name, {}))
         method(model, images[:1], reports[:1], **given)
         start = time.perf_counter()
         method(model, images, reports, **given)

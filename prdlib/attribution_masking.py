@@ -17,13 +17,14 @@ from captum.attr import LayerIntegratedGradients, Occlusion, ShapleyValueSamplin
 from torch import Tensor
 
 from prdlib.attribution import Attribution, encode_rows, rows_of_reports, without_words
+from prdlib.attribution_inputs import check_number, marked_reports
 from prdlib.models import PRDModel
 from prdlib.models.text_encoder import merge_pieces
 from prdlib.repro import generator
 from prdlib.text import plain
 
 TARGET = "similarity of the pair"
-Reports = Sequence[Sequence[str]]
+Reports = Sequence[str | Sequence[str]]  # text, or (marked) words
 
 
 @torch.no_grad()
@@ -81,6 +82,7 @@ def word_ablation(
     model: PRDModel, image_embeds: Tensor, reports: Reports, groups: Sequence[Sequence[int]] | None = None
 ) -> np.ndarray:
     """What <v, u> loses without one word, or without its group: [N, K, W]; for arguments see :func:`word_shapley`."""
+    reports = marked_reports(model, reports)
     group = _groups(reports, groups)
     kept = np.arange(group.max() + 1)[None, :, None] != group[:, None]  # [N, G, W], each time all but one group
     everything = np.ones_like(kept[:, :1])
@@ -102,11 +104,12 @@ def word_shapley(
     """Shapley values of words for <v, u>, by ``samples`` orders of the words drawn from ``seed``: [N, K, W], 0 beyond a report.
 
     image_embeds: [N, K, D], K images for each report, such as its own and controls: a coalition of words is encoded once for all;
-    reports: N word lists; groups: for each report the group of each word (0 to G - 1), such as its phrase or segment, whose words
-    come and go together and share one value; None: each word by itself. batch_size: most texts that are encoded at once, at
-    least N. Their sum is exactly the change of the score from the report without words.
+    reports: N strings or word lists; groups: for each report the group of each word (0 to G - 1), such as its phrase or segment,
+    whose words come and go together and share one value; None: each word by itself. batch_size: most texts that are encoded at
+    once, at least N. Their sum is exactly the change of the score from the report without words.
     """
-    rng = generator(seed, "shapley")
+    check_number("samples", samples)
+    rng, reports = generator(seed, "shapley"), marked_reports(model, reports)
 
     def orders(features: int, number: int) -> Iterator[list[int]]:
         return (rng.permutation(features).tolist() for _ in range(number))
@@ -134,7 +137,7 @@ def word_shapley(
     return np.where((group >= 0)[:, None], by_word, 0.0)
 
 
-def _groups(reports: Reports, groups: Sequence[Sequence[int]] | None) -> np.ndarray:
+def _groups(reports: Sequence[Sequence[str]], groups: Sequence[Sequence[int]] | None) -> np.ndarray:
     """[N, W] group of each word, -1 beyond a report."""
     words = [plain(report) for report in reports]
     told = groups if groups is not None else [range(len(row)) for row in words]
@@ -151,6 +154,7 @@ def word_gradients(
 ) -> np.ndarray:
     """Integrated Gradients of <v, u> on the word embeddings, from the report without words: [N, K, W]; for arguments see
     :func:`word_shapley`. steps: points of the path."""
+    check_number("steps", steps)
     model.eval()
     tokens = rows_of_reports(model, reports)
     blank, words = without_words(model, tokens), int(tokens["word_ids"].max()) + 1
@@ -210,6 +214,7 @@ def word_attribution(model: PRDModel, images: np.ndarray, reports: Reports, meth
 
 def change_by_words(model: PRDModel, image_embeds: Tensor, reports: Reports) -> np.ndarray:
     """<v, u> of the whole report minus that of the report without words: [N, K]; image_embeds: [N, K, D]."""
+    reports = marked_reports(model, reports)
     kept = np.stack(
         [np.full((len(reports), max(len(plain(r)) for r in reports)), whole) for whole in (True, False)], axis=1
     )

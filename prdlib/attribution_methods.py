@@ -22,10 +22,11 @@ from prdlib.attribution import (
     phrase_grad_cam,
     phrase_gradients,
 )
+from prdlib.attribution_inputs import check_copies, check_images, marked_reports
 from prdlib.attribution_masking import SeenImages, occlusion, word_attribution
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation import grounding, localisation
-from prdlib.images import fit, resize
+from prdlib.images import Geometry, fit, resize
 from prdlib.models import PRDModel
 from prdlib.text import Perturbed, plain
 from prdlib.word_regions import METHOD as ATTENTION
@@ -94,9 +95,10 @@ def study_maps(
 
 @dataclass(frozen=True)
 class Explanation:
-    """map: float [H, W], signed contribution per pixel of the image as it was given, 0 where the model's square cut it off, or
-    None of a method for words alone; words with their contributions values [W], or () and None of a method for images alone;
-    method, target; delta: completeness error, or None (see :class:`prdlib.attribution.Attribution`)."""
+    """map: float [H, W], signed contribution per pixel of the image as it was given (of Integrated Gradients, which adds up, with
+    the sum that it has in the model's square), 0 where that square cut the image off, or None of a method for words alone; words
+    with their contributions values [W], or () and None of a method for images alone; method, target; delta: completeness error,
+    or None (see :class:`prdlib.attribution.Attribution`)."""
 
     map: np.ndarray | None
     words: tuple[str, ...]
@@ -109,7 +111,7 @@ class Explanation:
 def explain(
     model: PRDModel,
     images: Sequence[np.ndarray],
-    reports: Sequence[Sequence[str]],
+    reports: Sequence[str | Sequence[str]],
     method: str = "Integrated Gradients",
     against: Sequence[Perturbed] | None = None,
     batch_size: int = 32,
@@ -117,17 +119,23 @@ def explain(
 ) -> list[Explanation]:
     """Explanations of N pairs, ``batch_size`` at a time.
 
-    images: N arrays uint8 [H, W] of any size; reports: N (marked) word lists; method: of PAIR_METHODS, with its options; against:
-    perturbed copies of the reports, whose lead is then explained: words that only a copy has stand behind the report's.
-    Raises ValueError for an unknown method and for lists of different length.
+    images: N arrays uint8 [H, W] of any size; reports: N strings or (marked) word lists; method: of PAIR_METHODS, with its
+    options; against: perturbed copies of the reports, whose lead is then explained: words that only a copy has stand behind the
+    report's. Words beyond the model's limit, which it does not read, have the value 0.
+    Raises ValueError for an unknown method, lists of different length, an empty report, a copy that equals its report or is
+    another's, and steps or samples below 1.
     """
     if method not in PAIR_METHODS:
         raise ValueError(f"Unknown method {method!r}: choose one of {', '.join(PAIR_METHODS)}.")
+    check_images(images)
+    reports = marked_reports(model, reports)
     lengths = {len(images), len(reports), len(reports if against is None else against)}
     if len(lengths) != 1:
         raise ValueError(
             f"images, reports and against differ in length ({sorted(lengths)}): give one of each for every pair."
         )
+    if against is not None:
+        check_copies(against, reports)
     found: list[Explanation] = []
     for start in range(0, len(images), batch_size):
         part = slice(start, start + batch_size)
@@ -147,14 +155,32 @@ def _explain(
 ) -> list[Explanation]:
     size = model.config.image_size
     result = method(model, np.stack([resize(image, size) for image in images]), reports, **options)
+    enlarged = Geometry.to_image if result.delta is None else to_image_with_sum
     found = []
     for i, (image, report) in enumerate(zip(images, reports, strict=True)):
-        place = None if result.maps is None else fit(*image.shape, size).to_image(result.maps[i])
+        place = None if result.maps is None else enlarged(fit(*image.shape, size), result.maps[i])
         words = () if result.words is None else tuple(plain(report))
-        values = None if result.words is None else result.words[i, : len(words)]
+        values = None if result.words is None else np.zeros(len(words), dtype=result.words.dtype)
+        if values is not None:
+            read = min(len(words), result.words.shape[1])
+            values[:read] = result.words[i, :read]
         delta = None if result.delta is None else float(result.delta[i])
         found.append(Explanation(place, words, values, result.method, result.target, delta))
     return found
+
+
+def to_image_with_sum(geometry: Geometry, values: np.ndarray) -> np.ndarray:
+    """Contributions [S, S] of pixels that add up, as those [H, W] of the image: more or fewer pixels, the same sum.
+
+    What raises and what lowers the score is scaled by itself, so that a sum near 0 is kept as well.
+    """
+    total = np.zeros((geometry.height, geometry.width), dtype=np.float32)
+    for sign in (1.0, -1.0):
+        part = np.clip(sign * values, 0, None)
+        large = geometry.to_image(part)
+        if part.any():
+            total += sign * large * (part.sum(dtype=float) / large.sum(dtype=float))
+    return total
 
 
 def lead(own: Explanation, other: Explanation, copy: Perturbed) -> Explanation:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 
 import numpy as np
 from matplotlib import colormaps
@@ -12,26 +13,45 @@ from matplotlib.figure import Figure
 from prdlib.attribution_methods import Explanation
 from prdlib.plots import draw_image
 from prdlib.word_regions import METHOD as ATTENTION
+from prdlib.word_regions import SEGMENTS, UNTRAINED
 
 COLOURS = colormaps["RdBu_r"]  # blue lowers, red raises
+DIFFERENCE = "difference"  # title of a map that has a scale of its own
+UNITS = {  # of a map's values
+    "Integrated Gradients": "similarity, per pixel",
+    "Occlusion": "similarity lost, per covered square",
+    "Grad-CAM": "arbitrary unit",
+    ATTENTION: "attention - uniform",
+    UNTRAINED: "attention - uniform",
+    SEGMENTS: "cosine",
+}
+MEANINGS = {
+    ATTENTION: "red more, blue less than everywhere alike",
+    UNTRAINED: "red more, blue less than everywhere alike",
+    SEGMENTS: "red like, blue unlike the words",
+}
 LINE = 108  # characters
 
 
 def pair_explanation(
-    image: np.ndarray, found: Mapping[str, Explanation], boxes: Sequence[Sequence[float]] = ()
+    image: np.ndarray, found: Mapping[str, Explanation], boxes: Sequence[Sequence[float]] = (), title: str = ""
 ) -> Figure:
-    """Maps above, words below; all maps on one scale from minus to plus their largest magnitude.
+    """Maps above, words below; maps on one scale from minus to plus their largest magnitude, the DIFFERENCE on its own.
 
     The scale of words ends at the 95th percentile of their magnitudes, or one strong word would leave all others blank; words
     beyond its end are bold.
 
-    image: uint8 [H, W]; found: title -> explanation of this image; boxes: true ones, in fractions of the image.
+    image: uint8 [H, W]; found: title -> explanation of this image; boxes: true ones, in fractions of the image; title: study and
+    text.
     """
     maps = {name: e.map for name, e in found.items() if e.map is not None}
     texts = {name: (e.words, e.values) for name, e in found.items() if e.values is not None}
     lines = [line for name, row in texts.items() for line in _lines(name, *row)]
     sizes = (2.1 if maps else 1.7, 0.19 * len(lines) + 0.1 if lines else 0.0)
-    figure = Figure(figsize=(7.2, sum(sizes) + 0.5), layout="constrained")
+    heading = [fill(title, LINE)] if title else []
+    figure = Figure(
+        figsize=(7.2, sum(sizes) + 0.5 + 0.15 * sum(t.count("\n") + 1 for t in heading)), layout="constrained"
+    )
     first = next(iter(found.values()))
     upper, lower = figure.subfigures(2, 1, height_ratios=sizes) if lines else (figure, None)
     axes = np.atleast_1d(upper.subplots(1, max(3, len(maps) + 1) if maps else 1))
@@ -40,22 +60,22 @@ def pair_explanation(
     draw_image(axes[0], image, boxes)
     axes[0].set_aspect(image.shape[0] / image.shape[1])
     axes[0].set_title("image, true boxes" if len(boxes) else "image", fontsize=8)
-    top = max((float(np.abs(values).max()) for values in maps.values()), default=1.0) or 1.0
-    for axis, (name, values) in zip(axes[1:], maps.items(), strict=False):
-        draw_image(axis, image, boxes)
-        shown = axis.imshow(values, cmap=COLOURS, vmin=-top, vmax=top, alpha=0.6, extent=(0, 1, 1, 0))
-        axis.set_aspect(image.shape[0] / image.shape[1])
-        axis.set_title(name, fontsize=8)
-        if name == list(maps)[-1]:
-            bar = upper.colorbar(shown, ax=axis, shrink=0.75)
+    scales = [[name for name in maps if (name == DIFFERENCE) == alone] for alone in (False, True)]
+    for names in scales:
+        top = max((float(np.abs(maps[name]).max()) for name in names), default=1.0) or 1.0
+        for name in names:
+            axis = axes[1 + list(maps).index(name)]
+            draw_image(axis, image, boxes)
+            shown = axis.imshow(maps[name], cmap=COLOURS, vmin=-top, vmax=top, alpha=0.6, extent=(0, 1, 1, 0))
+            axis.set_aspect(image.shape[0] / image.shape[1])
+            axis.set_title(name, fontsize=8)
+        if names:
+            bar = upper.colorbar(shown, ax=axes[1 + list(maps).index(names[-1])], shrink=0.75)
             bar.ax.tick_params(labelsize=6)
-            bar.set_label("attention - uniform" if first.method == ATTENTION else "similarity, per pixel", fontsize=7)
-    meaning = (
-        "red more, blue less than everywhere alike"
-        if first.method == ATTENTION
-        else "red raises, blue lowers the similarity"
-    )
-    figure.suptitle(f"{first.method}: {meaning}", fontsize=8)
+            bar.ax.yaxis.get_offset_text().set_fontsize(6)
+            bar.set_label(UNITS.get(first.method, "similarity"), fontsize=7)
+    meaning = MEANINGS.get(first.method, "red raises, blue lowers the similarity")
+    figure.suptitle("\n".join([*heading, f"{first.method}: {meaning}"]), fontsize=8)
     if lower is not None:
         _write(lower.subplots(), lines, np.abs(np.concatenate([values for _, values in texts.values()])))
     return figure

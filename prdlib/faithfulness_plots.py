@@ -13,8 +13,9 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from prdlib.attention_plots import relative_scale
-from prdlib.plots import BLUE, GREEN, GREY, ORANGE, RED, draw_image, image_grid, scores
+from prdlib.plots import BLUE, GREEN, GREY, ORANGE, RED, draw_image, draw_maximum, image_grid, scores
 
+CONTROL_BAND = "#E6E6E6"
 BAND = "#D5EFE6"  # a light GREEN: drawn opaque, so that a figure has few colours and a small file
 STYLES = {  # input -> colour, dashes
     "image": (GREEN, "-"),
@@ -50,10 +51,7 @@ def methods_by_phrases(
         for i, (axis, values) in enumerate(zip(row, shown, strict=True)):
             draw_image(axis, image, boxes[i] if boxes else ())
             axis.imshow(values, cmap="viridis", alpha=0.5, extent=(0, 1, 1, 0), vmin=low, vmax=high)
-            y, x = np.unravel_index(int(values.argmax()), values.shape)
-            axis.plot(
-                (x + 0.5) / values.shape[1], (y + 0.5) / values.shape[0], "x", color=RED, ms=7, mew=2, clip_on=False
-            )
+            draw_maximum(axis, values)
         row[0].text(
             -0.06, 0.5, fill(name, 14), fontsize=8, rotation=90, ha="right", va="center", transform=row[0].transAxes
         )
@@ -66,8 +64,9 @@ def methods_by_phrases(
 def insertion_deletion_curves(table: pd.DataFrame, title: str = "", unit: str = "pixels") -> Figure:
     """Insertion above, deletion below, a column for each method: the score as the most important parts are put in or taken out.
 
-    table: curves of :class:`prdlib.faithfulness_report.FaithfulnessReport`; the band is the 95 % interval. unit: of the parts. An
-    empty table is drawn as the sentence that nothing could be scored.
+    table: curves of :class:`prdlib.faithfulness_report.FaithfulnessReport`; bands are the 95 % intervals of the own image and of
+    the control that is best by that curve's mean. unit: of the parts. An empty table is drawn as the sentence that nothing could
+    be scored.
     """
     if table.empty:
         return scores(table, title)
@@ -76,20 +75,27 @@ def insertion_deletion_curves(table: pd.DataFrame, title: str = "", unit: str = 
     axes = figure.subplots(len(kinds), len(names), sharex=True, sharey=True, squeeze=False)
     for row, kind in zip(axes, kinds, strict=True):
         for axis, name in zip(row, names, strict=True):
-            for source, part in table[(table["maps"] == name) & (table["curve"] == kind)].groupby("input", sort=False):
+            drawn = table[(table["maps"] == name) & (table["curve"] == kind)]
+            means = drawn.groupby("input")["value"].mean().drop(["image", "random order"], errors="ignore")
+            strongest = means.idxmax() if kind == "insertion" else means.idxmin()
+            for source, part in drawn.groupby("input", sort=False):
                 colour, dashes = STYLES[source]
                 label = "own image" if source == "image" else source
                 axis.plot(100 * part["fraction"], part["value"], color=colour, ls=dashes, lw=1.5, label=label)
-                if source == "image":
-                    axis.fill_between(
-                        100 * part["fraction"], part["ci_low"], part["ci_high"], color=BAND, lw=0, zorder=1
-                    )
+                if source in ("image", strongest):
+                    band, of = (BAND, "image") if source == "image" else (CONTROL_BAND, "the strongest control")
+                    ends = 100 * part["fraction"], part["ci_low"], part["ci_high"]
+                    order = 1 if source == "image" else 0.9
+                    axis.fill_between(*ends, color=band, lw=0, zorder=order, gid=f"band of {of}")
             axis.tick_params(labelsize=8)
             axis.spines[["top", "right"]].set_visible(False)
         row[0].set_ylabel(f"similarity, {kind}", fontsize=8)
     for axis, name in zip(axes[0], names, strict=True):
         axis.set_title(name, fontsize=9)
-    figure.supxlabel(f"{unit}, most important first (%); band: 95 % over {int(table['n'].iloc[0])} studies", fontsize=8)
+    figure.supxlabel(
+        f"{unit}, most important first (%); bands: 95 % over {int(table['n'].max())} studies, own image and strongest control",
+        fontsize=8,
+    )
     axes[0, -1].legend(
         title="order taken from", title_fontsize=7, fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1)
     )
@@ -126,6 +132,40 @@ def gains_over_controls(headline: pd.DataFrame, title: str = "") -> Figure:
     told = f"gain over the best control, 95 % interval over {number} studies; filled: above 0, the score itself above chance"
     figure.supxlabel(told, fontsize=8)
     figure.suptitle(title, fontsize=9)
+    return figure
+
+
+def pointing_by_method(table: pd.DataFrame, title: str = "") -> Figure:
+    """Pointing of every kind of maps: a group of rows for each, its own image in green above its controls in grey.
+
+    table: columns maps, input ('image', the controls), value, ci_low, ci_high, n, chance. An empty one is drawn as a sentence.
+    """
+    if table.empty:
+        return scores(table, title or "Pointing game")
+    table = table.reset_index(drop=True)
+    groups = table.groupby("maps", sort=False).ngroup()
+    places = table.index + 0.8 * groups  # a gap between methods
+    figure = Figure(figsize=(6.2, 0.2 * (places.max() + 1) + 0.9), layout="constrained")
+    axis = figure.subplots()
+    for own, label, colour in ((True, "own image", GREEN), (False, "control", GREY)):
+        rows = table[(table["input"] == "image") == own]
+        errors = np.abs(rows[["ci_low", "ci_high"]].to_numpy(float).T - rows["value"].to_numpy(float))
+        axis.errorbar(rows["value"], places[rows.index], xerr=errors, fmt="o", ms=4, lw=1.4, color=colour, label=label)
+    axis.axvline(table["chance"].iloc[0], color="black", ls=":", lw=1.2, label="chance")
+    names = (
+        table["input"]
+        .replace("image", "own image")
+        .where(table["n"] == table["n"].max(), table["input"] + ", n = " + table["n"].astype(str))
+    )
+    axis.set_yticks(places, names, fontsize=7)
+    for name, rows in places.groupby(table["maps"], sort=False):
+        axis.text(1.01, rows.mean(), fill(name, 14), fontsize=8, va="center", transform=axis.get_yaxis_transform())
+    axis.set_ylim(places.max() + 0.7, -0.7)
+    axis.set_xlabel(f"share of phrases, 95 % interval, n = {int(table['n'].max())}", fontsize=8)
+    axis.tick_params(axis="x", labelsize=8)
+    axis.grid(axis="x", color="#DDDDDD", lw=0.6)
+    axis.set_title(title, fontsize=9)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=7, frameon=False)
     return figure
 
 

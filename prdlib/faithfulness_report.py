@@ -68,11 +68,20 @@ class FaithfulnessReport:
 
     def headline(self) -> pd.DataFrame:
         """The gain of each kind of maps over its best control: maps, metric, value, ci_low, ci_high, n, own (the score itself,
-        with own_low and own_chance), best_control and its value, control."""
+        with own_low and own_chance), best_control and its value, control: of a name alone that has few maps, over these."""
         keys = ["maps", "metric"]
-        controls = self.scores[~self.scores["input"].isin(["image", "gain over best control"])]
-        best = controls.loc[controls.groupby(keys, sort=False)["value"].idxmax()]
-        best = best.rename(columns={"input": "best_control", "value": "control"})[[*keys, "best_control", "control"]]
+        by_key = self.scores.set_index(keys)
+        level, gained = (by_key.loc[by_key["input"] == name, "value"] for name in ("image", "gain over best control"))
+        level = (level - gained).rename("level")
+        controls = self.scores[~self.scores["input"].isin(["image", "gain over best control"])].join(level, on=keys)
+        whole = controls["n"] == controls.groupby(keys)["n"].transform("max")
+        is_best = (controls["value"] - controls["level"]).abs() < 1e-9
+        order = np.where(
+            whole, np.where(is_best, 2, 0), 1
+        )  # none of the whole ones gives the gain: the one with few maps does
+        best = controls.assign(order=order).sort_values(["order", "value"], ascending=False, kind="stable")
+        best = best.drop_duplicates(keys).rename(columns={"input": "best_control", "value": "control"})
+        best = best[[*keys, "best_control", "control"]]
         own = self.scores[self.scores["input"] == "image"].rename(columns=OWN)
         gain = self.scores[self.scores["input"] == "gain over best control"].drop(columns=["input", "seeds", "chance"])
         return gain.merge(own[[*keys, *OWN.values()]], on=keys).merge(best, on=keys)
@@ -158,13 +167,16 @@ def with_curves(
     resamples: int,
     valid: np.ndarray | None = None,
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """(values with the column (AREA, input) of each, curves of each): ``parts`` by input, [N, F]."""
+    """(values with the column (AREA, input) of each, curves of each): ``parts`` by input, [N, F]; of a name alone those
+    that have a map, as in :func:`prdlib.evaluation.localisation.localisation_values`."""
     areas, tables = {}, []
     for source, importance in parts.items():
-        inserted, deleted = insertion_deletion(importance, score, valid=valid)
-        areas[AREA, source] = area(inserted) - area(deleted)
-        drawn = curve_table({"insertion": inserted, "deletion": deleted}, patients, resamples)
-        tables.append(drawn.assign(input=source))
+        there = localisation.without_missing(source, importance)
+        curves = dict(zip(("insertion", "deletion"), insertion_deletion(importance, score, valid=valid), strict=True))
+        areas[AREA, source] = np.where(there, area(curves["insertion"]) - area(curves["deletion"]), np.nan)
+        if there.any():
+            own = {name: curve[there] for name, curve in curves.items()}
+            tables.append(curve_table(own, np.asarray(patients)[there], resamples).assign(input=source))
     columns = [pd.DataFrame(areas)] if values is None else [values, pd.DataFrame(areas)]
     return pd.concat(columns, axis=1), pd.concat(tables, ignore_index=True)
 

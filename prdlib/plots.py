@@ -55,28 +55,26 @@ def save_figure(figure: Figure, path: str | Path, **facts: Any) -> Path:
     path = Path(path).with_suffix(".png")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=DPI, metadata={"Software": None})
-    _shrink(path)
+    with Image.open(path) as drawn:
+        smallest(drawn.convert("RGB")).save(path, optimize=True)
     figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
     write_json(path.with_suffix(".json"), facts)
     return path
 
 
-def small_png(png: bytes, colours: int = 128) -> bytes:
-    """A PNG with at most so many colours, for a page or a notebook, which is to stay small: the file in figures/ has all."""
+def small_png(png: bytes) -> bytes:
+    """``png`` for a page or a notebook, which is to stay small, with :func:`smallest` colours; the file in figures/ has more."""
     small = io.BytesIO()
     with Image.open(io.BytesIO(png)) as full:
-        reduced = full.convert("RGB").quantize(colours, dither=Image.Dither.NONE)
-        reduced.save(small, format="PNG", optimize=True)
+        smallest(full.convert("RGB"), most=16).save(small, format="PNG", optimize=True)
     return small.getvalue()
 
 
-def _shrink(path: Path) -> None:
-    """A palette of 256 colours instead of all, where the eye cannot tell: text and lines, not maps over radiographs."""
-    with Image.open(path) as drawn:
-        full = drawn.convert("RGB")
+def smallest(full: Image.Image, most: int = 12) -> Image.Image:
+    """``full``, RGB, with a palette of 256 colours where no pixel changes by more than ``most`` of 255, else as it is."""
     small = full.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     error = np.abs(np.asarray(full, dtype=np.int16) - np.asarray(small.convert("RGB"), dtype=np.int16)).max()
-    (small if error <= 12 else full).save(path, optimize=True)
+    return small if error <= most else full
 
 
 def contact_sheet(images: np.ndarray, titles: Sequence[str], columns: int = 6) -> Figure:
@@ -321,6 +319,13 @@ def draw_image(axis: Any, image: np.ndarray, boxes: Sequence[Sequence[float]]) -
     axis.imshow(image, cmap="gray", vmin=0, vmax=255, extent=(0, 1, 1, 0))
     for x0, y0, x1, y1 in boxes:
         axis.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=ORANGE, lw=1.5))
+
+
+def draw_maximum(axis: Any, values: np.ndarray) -> None:
+    """The maximum of a map [H, W] as a black cross with a white edge: told apart from boxes and from every colour of a map."""
+    y, x = np.unravel_index(int(values.argmax()), values.shape)
+    place = (x + 0.5) / values.shape[1], (y + 0.5) / values.shape[0]
+    axis.plot(*place, "X", color="black", mec="white", mew=0.9, ms=8, clip_on=False)
 
 
 def method_colour(name: str | None, default: str = BLUE) -> str:

@@ -20,7 +20,9 @@ class LinearPair(nn.Module):
     def __init__(self, seed=0, seen=None):
         super().__init__()
         g = torch.Generator().manual_seed(seed)
-        self.config = SimpleNamespace(image_size=SIZE, segments="none", segment_window=0, segment_regions=False)
+        self.config = SimpleNamespace(
+            image_size=SIZE, word_limit=60, segments="none", segment_window=0, segment_regions=False, training={}
+        )
         self.pixel_input, self.map = nn.Identity(), nn.Identity()
         self.embedding = nn.Embedding(64, DIM)
         with torch.no_grad():

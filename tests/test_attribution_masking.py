@@ -19,7 +19,7 @@ from prdlib.attribution_masking import (
 from prdlib.attribution_methods import PAIR_METHODS, explain, lead_by_word, map_methods
 from prdlib.evaluation.grounding import Phrase, pointing
 from prdlib.models import build_model
-from prdlib.text import Perturbed, perturb_reports, tag
+from prdlib.text import Perturbed, find_breaks, perturb_reports, tag
 from prdlib.word_regions import METHOD as ATTENTION
 
 TEXTS = [("small", "left", "effusion", "seen"), ("no", "nodule")]
@@ -229,11 +229,109 @@ def test_maps_lie_in_the_image_as_it_was_given(shape, method):
     assert (found.map[cut] == 0).all()
 
 
+@pytest.mark.parametrize("shape", [(32, 32), (64, 64), (20, 20), (48, 80), (90, 40)])
+@pytest.mark.parametrize("against", [False, True])
+def test_contributions_add_up_in_an_image_of_any_size(model, shape, against):
+    """Map and words of the explanation itself: the change of the score and delta."""
+    image = RNG.integers(0, 255, shape, dtype=np.uint8)
+    tagged = tag(["Small left effusion."])
+    copies = perturb_reports(tagged, ["reverse_sentence"], 0, 0, ["a"])[0]
+    texts = [tagged[0].words, copies[0].text.split()][: 1 + against]
+    (found,) = explain(model, [image], texts[:1], against=copies if against else None, steps=16)
+    square = model.prepare_images([image])
+    changes = []
+    for text in texts:
+        embeds = [model.encode_images(pixels).detach() for pixels in (square, torch.zeros_like(square))]
+        score = (embeds[0] * model.encode_reports([text]).detach()).sum()
+        blank = model.tokenise([text])
+        blank["input_ids"] = blank["input_ids"].masked_fill(blank["word_ids"] >= 0, model.word_tokenizer.pad_id)
+        changes.append(float(score - (embeds[1] * model.encode_reports(blank).detach()).sum()))
+    change = changes[0] - changes[1] if against else changes[0]
+    assert found.map.shape == shape
+    assert found.map.sum() + found.values.sum() == pytest.approx(change + found.delta, abs=1e-4)
+
+
 def test_what_cannot_be_explained_is_said(model):
     with pytest.raises(ValueError, match="Unknown method 'LIME': choose one of Word-to-region attention, Grad-CAM"):
         explain(model, SMALL, PAIR, "LIME")
     with pytest.raises(ValueError, match="differ in length"):
         explain(model, SMALL, PAIR[:1], "Grad-CAM")
+
+
+@pytest.fixture(scope="module")
+def segmented(tiny_config):
+    return build_model(tiny_config.for_method("grounded"), 3, ["small left effusion", "no nodule seen"])[0].eval()
+
+
+@pytest.mark.parametrize("method", PAIR_METHODS)
+@pytest.mark.parametrize("reader", ["model", "segmented"])
+def test_text_is_explained_as_its_words(reader, method, request):
+    """A string as its normalised words, with the marks of its segments of a model that reads them; never as its letters."""
+    asked = request.getfixturevalue(reader)
+    text = "Small left effusion, with edema. No nodule seen."
+    (tagged,) = find_breaks(tag([text]))
+    (copy,) = perturb_reports([tagged], ["reverse_sentence"], 0, 0, ["a"])[0]
+    for against in (None, [copy]):
+        one, other = (explain(asked, SMALL[:1], [form], method, against)[0] for form in (text, tagged.marked))
+        assert one.words == other.words
+        assert one.words in ((), tagged.words)
+        for mine, its in ((one.map, other.map), (one.values, other.values)):
+            assert (mine is None) == (its is None)
+            if mine is not None:
+                np.testing.assert_allclose(mine, its, atol=1e-6)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_words_of_a_text_are_its_words(model, method):
+    text, words = ["Small, left effusion."], [("small", "left", "effusion")]
+    one, other = (word_attribution(model, SMALL[:1], form, method).words for form in (text, words))
+    np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_words_that_the_model_does_not_read_are_worth_nothing(model):
+    words = ("small", "left", "effusion") * 20
+    (found,) = explain(model, SMALL[:1], [words], "Integrated Gradients", steps=4)
+    limit = model.config.word_limit
+    assert found.words == words
+    assert (found.values[limit:] == 0).all()
+    assert (found.values[:limit] != 0).all()
+
+
+@pytest.mark.parametrize("method", PAIR_METHODS)
+def test_a_copy_that_is_its_report_has_no_lead(model, method):
+    tagged = tag(["No nodule."])
+    (copy,) = perturb_reports(tagged, ["replace_adjectives_with_antonyms"], 0, 0, ["a"])[0]
+    assert copy.is_noop
+    with pytest.raises(ValueError, match=r"against\[0\] equals its report, to which the perturbation does not apply"):
+        explain(model, SMALL[:1], [tagged[0].words], method, [copy])
+    with pytest.raises(ValueError, match=r"against\[0\] is a copy of another report"):
+        explain(model, SMALL[:1], ["Small left effusion."], method, [copy])
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"),
+    [
+        ({"reports": "small effusion"}, "reports is a single string"),
+        ({"reports": [()], "method": "Word ablation"}, "Report 0 has no words"),
+        ({"reports": ["..."], "method": "Word ablation"}, "Report 0 has no words"),
+        ({"images": SMALL[0]}, "images is a single image"),
+        ({"images": []}, "No images"),
+        ({"method": "Shapley values", "samples": 0}, "samples is 0: give at least 1"),
+        ({"method": "Integrated Gradients", "steps": 0}, "steps is 0: give at least 1"),
+        ({"against": [[Perturbed("left small", "small left", False)]]}, "against.0. is a list, not one perturbed copy"),
+    ],
+)
+def test_what_is_asked_wrongly_is_said_in_one_sentence(model, asked, told):
+    with pytest.raises(ValueError, match=told):
+        explain(model, **({"images": SMALL[:1], "reports": [("small", "left")]} | asked))
+
+
+def test_words_without_steps_or_samples_are_refused(model):
+    for method, options in (("Integrated Gradients", {"steps": 0}), ("Shapley values", {"samples": 0})):
+        with pytest.raises(ValueError, match="is 0: give at least 1"):
+            word_attribution(model, SMALL[:1], PAIR[:1], method, **options)
+    with pytest.raises(ValueError, match="steps is 0"):
+        pixel_gradients(model, SMALL[:1], PAIR[:1], steps=0)
 
 
 @pytest.mark.parametrize("method", [name for name in PAIR_METHODS if name != "Shapley values"])

@@ -2,6 +2,7 @@
 
 import base64
 import json
+from dataclasses import replace
 
 import matplotlib.pyplot as plt
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from prdlib.attribution_cost import cost_table, peak_memory
 from prdlib.attribution_methods import PAIR_METHODS, map_methods
+from prdlib.attribution_plots import UNITS
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation import grounding
 from prdlib.evaluation.localisation import CONTROLS
@@ -20,12 +22,17 @@ from prdlib.faithfulness_plots import (
     insertion_deletion_curves,
     map_correlations,
     methods_by_phrases,
+    pointing_by_method,
 )
 from prdlib.faithfulness_report import AREA, RANDOM, SCORES, one_phrase_each, report_on_maps
 from prdlib.models import build_model
+from prdlib.plots import GREEN, GREY
+from prdlib.text import PERTURBATIONS, find_breaks, tag
 from prdlib.word_faithfulness import report_on_words
 from prdlib.word_regions import METHOD as ATTENTION
+from prdlib.word_regions import TARGET, word_maps
 
+TAU = "attention_temperature"
 WORD_CONTROLS = ["mean image", "other image", "untrained"]
 
 
@@ -62,11 +69,16 @@ def test_one_phrase_of_each_study_that_has_one(phrases):
     assert all(next(p for p in phrases if p.row == c.row) == c for c in chosen)
 
 
+def of_attention_of_names(table):
+    """Rows of few phrases: attention of the name alone is constant for names of one word."""
+    return (table["maps"] == "attention") & (table["input"] == "name alone")
+
+
 def test_every_kind_of_maps_has_every_score_beside_every_control(maps):
     keys = maps.scores.groupby(["maps", "metric"], sort=False)["input"].agg(list)
     assert set(keys.index) == {(m, s) for m in map_methods() for s in (*SCORES, AREA)}
     assert all(set(inputs) == {"image", *CONTROLS, "gain over best control"} for inputs in keys)
-    assert (maps.scores["n"] == 8).all()
+    assert (maps.scores.loc[~of_attention_of_names(maps.scores), "n"] == 8).all()
     assert (maps.scores["ci_low"] <= maps.scores["value"] + 1e-9).all()
     assert (maps.scores["value"] <= maps.scores["ci_high"] + 1e-9).all()
     chance = maps.scores[maps.scores["input"] == "image"].groupby("metric")["chance"].first()
@@ -76,12 +88,35 @@ def test_every_kind_of_maps_has_every_score_beside_every_control(maps):
 def test_the_headline_is_the_gain_over_the_best_control(maps):
     head = maps.headline()
     assert len(head) == len(map_methods()) * (len(SCORES) + 1)
-    np.testing.assert_allclose(head["value"], head["own"] - head["control"])
+    few = (head["maps"] == "attention") & (head["best_control"] == "name alone")
+    np.testing.assert_allclose(head["value"][~few], (head["own"] - head["control"])[~few], atol=1e-9)
     for row in head.itertuples():
         mine = maps.scores[(maps.scores["maps"] == row.maps) & (maps.scores["metric"] == row.metric)]
         controls = mine[mine["input"].isin(CONTROLS)].set_index("input")["value"]
-        assert controls.max() == controls[row.best_control] == row.control
+        assert controls[row.best_control] == row.control
+        if row.maps != "attention":
+            assert controls.max() == row.control
         assert row.own_low == mine.set_index("input").loc["image", "ci_low"]
+
+
+def test_attention_of_names_of_one_word_is_no_control(maps, split, phrases):
+    """Their attention is constant: scored over the other names alone, everywhere, and the others have all."""
+    items = one_phrase_each(phrases, 8)
+    several = sum(len(item.name.split()) > 1 for item in items)
+    assert 0 < several < len(items)
+    for table in (maps.scores, maps.curves):
+        alone = table[table["input"] == "name alone"].groupby("maps")["n"].max()
+        assert alone["attention"] == several
+        assert (alone.drop("attention") == len(items)).all()
+    changed = maps.correlations[maps.correlations["second"] == "name alone"].set_index("first")["n"]
+    assert changed["attention"] == several
+    best = maps.headline().set_index(["maps", "metric"])
+    assert (best["best_control"] != "").all()
+    for (name, metric), row in best.iterrows():
+        scores = maps.scores[(maps.scores["maps"] == name) & (maps.scores["metric"] == metric)].set_index("input")
+        assert scores.loc[row["best_control"], "value"] == row["control"]
+        if scores.loc[row["best_control"], "n"] == len(items):
+            assert row["own"] - row["value"] == pytest.approx(row["control"])
 
 
 def test_only_what_is_above_chance_too_is_filled_and_said():
@@ -118,8 +153,8 @@ def test_words_are_scored_by_orders_and_shapley_values_are_complete(words):
 
 
 def test_curves_begin_and_end_alike_whatever_the_order(maps):
-    ends = maps.curves[maps.curves["fraction"] == 1].groupby("curve")["value"]
-    starts = maps.curves[maps.curves["fraction"] == 0].groupby("curve")["value"]
+    curves = maps.curves[~of_attention_of_names(maps.curves)]  # of the same phrases
+    ends, starts = (curves[curves["fraction"] == fraction].groupby("curve")["value"] for fraction in (1, 0))
     for groups in (ends, starts):
         np.testing.assert_allclose(groups.max(), groups.min(), atol=1e-5)
     assert ends.mean()["insertion"] == pytest.approx(starts.mean()["deletion"], abs=1e-5)
@@ -162,6 +197,27 @@ def test_figures_show_what_the_tables_hold(maps, words, split):
     assert not plt.get_fignums()
 
 
+def test_pointing_is_grouped_by_method_with_the_own_image_in_green(maps):
+    table = maps.scores[(maps.scores["metric"] == "pointing") & ~maps.scores["input"].str.startswith("gain")]
+    axis = pointing_by_method(table, "title").axes[0]
+    rows = [label.get_text() for label in axis.get_yticklabels()]
+    assert rows[: 1 + len(CONTROLS)] == ["own image", *CONTROLS]
+    assert [text.get_text().replace("\n", " ") for text in axis.texts] == list(map_methods())
+    assert any(row.startswith("name alone, n = ") for row in rows)
+    colours = {bars.get_label(): bars[0].get_color() for bars in axis.containers}
+    assert colours == {"own image": GREEN, "control": GREY}
+    own = next(bars for bars in axis.containers if bars.get_label() == "own image")[0]
+    np.testing.assert_allclose(own.get_xdata().astype(float), table.loc[table["input"] == "image", "value"])
+    np.testing.assert_allclose(np.diff(own.get_ydata().astype(float)), len(CONTROLS) + 1.8)
+    assert "nothing to score" in pointing_by_method(table.iloc[:0]).texts[0].get_text()
+
+
+def test_curves_have_bands_of_the_own_image_and_the_strongest_control(maps):
+    figure = insertion_deletion_curves(maps.curves)
+    for axis in figure.axes:
+        assert {band.get_gid() for band in axis.collections} == {"band of image", "band of the strongest control"}
+
+
 def test_correlations_and_completeness_stand_beside_controls(maps, words):
     for report, controls, kinds in ((maps, list(CONTROLS), len(map_methods())), (words, WORD_CONTROLS, 3)):
         table, pairs = report.correlations, kinds * (kinds - 1) // 2
@@ -189,6 +245,15 @@ def test_cost_of_every_method(model, split):
     table = cost_table(model, split.images[:2], split.marked[:2], {"Shapley values": {"samples": 1}})
     assert table["method"].tolist() == list(PAIR_METHODS)
     assert (table[["seconds_per_pair", "peak_memory_mb"]] > 0).all(axis=None)
+
+
+def test_cost_is_of_the_attention_of_the_loss(model, split, monkeypatch):
+    asked = []
+    monkeypatch.setattr(
+        "prdlib.attribution_cost.PAIR_METHODS", {ATTENTION: lambda *_, **options: asked.append(options)}
+    )
+    cost_table(model, split.images[:1], split.marked[:1], attention_temperature=2.0)
+    assert asked == [{TAU: 2.0}] * 3
 
 
 def test_peak_memory_is_what_is_held_at_once():
@@ -233,6 +298,65 @@ class TestExplorer:
             drawn.append(axis.images[-1].get_array())
         assert all(np.ptp(values) > 0 for values in drawn)
         assert not np.allclose(*drawn)
+
+    def test_a_finding_is_asked_by_its_first_mention(self, model, split):
+        """As in tables: not by its statement and the words of a later sentence that names it again."""
+        (tagged,) = find_breaks(tag(["Small left effusion. Heart is normal. The effusion is new."]))
+        spans = [[0, 19], [38, 50]]
+        assert [tagged.text[a:b] for a, b in spans] == ["Small left effusion", "The effusion"]
+        finding = {"name": "effusion", "box": [0.1, 0.2, 0.5, 0.6], "spans": spans}
+        data = replace(split, tagged=[tagged, *split.tagged[1:]], findings=[[finding], *split.findings[1:]])
+        assert Explorer(model, data).texts(0)["small left effusion"] == (0, 1, 2)
+        assert [p.first_mention for p in grounding.phrases(data.findings[:1], [tagged.offsets])] == [(0, 1, 2)]
+
+    def test_a_perturbation_that_does_not_apply_is_said(self, model, split):
+        explorer = Explorer(model, split)
+        row, kind = next((row, kind) for row in range(9) for kind in PERTURBATIONS if explorer.copy(row, kind).is_noop)
+        figure, facts = explorer.drawn(row, method="Occlusion", perturbation=kind)
+        assert "does not apply to this report" in figure.get_suptitle()
+        titles = [axis.get_title() for axis in figure.axes]
+        assert "original" in titles
+        assert "difference" not in titles
+        assert (facts["study"], facts["perturbation"]) == (split.study_ids[row], kind)
+        assert kind not in explorer.perturbations(row)
+        assert {NONE, "shuffle_all_words"} <= set(explorer.perturbations(row))
+        widgets = pytest.importorskip("ipywidgets")
+        (choices,) = [
+            w for w in explorer.widgets(row, b"", perturbation=kind).children
+            if isinstance(w, widgets.Dropdown) and w.description == "perturbed"
+        ]  # fmt: skip
+        assert (list(choices.options), choices.value) == (explorer.perturbations(row), NONE)
+
+    @pytest.mark.parametrize("method", ["Integrated Gradients", "Occlusion", "Grad-CAM", "Shapley values", ATTENTION])
+    def test_a_figure_says_what_it_shows(self, model, split, method):
+        figure, facts = Explorer(model, split, 2.0).drawn(1, method=method, perturbation="shuffle_all_words")
+        assert str(split.study_ids[1]) in figure.get_suptitle()
+        assert "shuffle_all_words" in figure.get_suptitle()
+        explained = json.loads(json.dumps(facts))["explained"]
+        assert explained["method"] == method
+        assert explained["target"].split(",")[0] in ("lead over the perturbed report", TARGET)
+        assert (explained["delta"] is not None) == (method in ("Integrated Gradients", "Shapley values"))
+        settings = {"Integrated Gradients": ("steps", 32), "Shapley values": ("samples", 10), ATTENTION: (TAU, 2.0)}
+        if method in settings:
+            assert explained[settings[method][0]] == settings[method][1]
+        units = {axis.get_ylabel() for part in [figure, *figure.subfigs] for axis in part.axes} - {""}
+        assert units == ({UNITS[method]} if method in UNITS else set())
+
+    def test_the_difference_has_its_own_scale(self, model, split):
+        figure = Explorer(model, split).figure(1, method="Occlusion", perturbation="shuffle_all_words")
+        shown = {axis.get_title(): axis.images[-1] for axis in figure.axes if axis.get_title()}
+        own, other, difference = (shown[name] for name in ("original", "perturbed", "difference"))
+        assert own.get_clim() == other.get_clim() != difference.get_clim()
+        assert difference.get_clim()[1] == pytest.approx(np.abs(difference.get_array()).max())
+        assert sum(axis.get_ylabel() == UNITS["Occlusion"] for axis in figure.axes) == 2
+
+    def test_attention_has_the_temperature_of_the_loss(self, model, split):
+        (low,), (high,) = (Explorer(model, split, tau)._alone(1, WHOLE, ATTENTION).values() for tau in (1.0, 9.0))
+        (direct,) = word_maps(model, split.images[1:2], [split.marked[1]], 9.0)
+        np.testing.assert_allclose(high.map, direct.maps.mean(axis=0), atol=1e-6)
+        assert not np.allclose(low.map, high.map)
+        own, other = (Explorer(model, split, tau)._explain(1, split.marked[1], ATTENTION).map for tau in (1.0, 9.0))
+        assert not np.allclose(own, other)
 
     def test_without_widgets_it_is_a_picture(self, model, split, monkeypatch):
         for name in ("JPY_SESSION_NAME", "VSCODE_PID", "VSCODE_CWD"):

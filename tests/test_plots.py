@@ -187,11 +187,52 @@ def test_a_forest_marks_sure_differences_and_what_is_missing():
     assert [text.get_text() for text in key.texts] == ["1", "a", "2", "b"]
 
 
-def test_a_picture_for_a_page_has_few_colours_and_the_same_size():
-    rng, drawn = np.random.default_rng(0), io.BytesIO()
-    PIL.Image.fromarray(rng.integers(0, 255, (60, 80, 3), dtype=np.uint8)).save(drawn, "PNG")
-    small = plots.small_png(drawn.getvalue(), 32)
-    with PIL.Image.open(io.BytesIO(small)) as image:
-        assert image.size == (80, 60)
-        assert 1 < len(image.convert("RGB").getcolors()) <= 32
-    assert len(small) < len(drawn.getvalue()) / 2
+def drawn(array):
+    png = io.BytesIO()
+    PIL.Image.fromarray(array).save(png, "PNG")
+    return png.getvalue()
+
+
+def shown(png):
+    with PIL.Image.open(io.BytesIO(png)) as image:
+        return image.mode, np.asarray(image.convert("RGB"), dtype=int)
+
+
+def test_a_picture_for_a_page_has_few_colours_where_the_eye_cannot_tell():
+    grey = np.random.default_rng(0).integers(0, 255, (60, 80, 1), dtype=np.uint8).repeat(3, axis=2)
+    mode, small = shown(plots.small_png(drawn(grey)))
+    assert mode == "P"
+    assert np.abs(small - grey).max() <= 16
+    noise = np.random.default_rng(0).integers(0, 255, (60, 80, 3), dtype=np.uint8)
+    mode, full = shown(plots.small_png(drawn(noise)))
+    assert mode == "RGB"
+    np.testing.assert_array_equal(full, noise)
+
+
+@pytest.mark.parametrize("colours", ["viridis", "RdBu_r"])
+def test_a_colour_bar_keeps_its_ends_on_a_page(colours, tmp_path):
+    """Beside a radiograph, its boxes and maps, which take most of the palette."""
+    ramp = np.tile(np.linspace(0, 255, 96).astype(np.uint8), (96, 1))
+    maps = np.random.default_rng(0).random((3, 12, 12)).repeat(8, axis=1).repeat(8, axis=2)
+    figure = attention_plots.maps_with_controls(
+        {"image": ramp}, {"image": maps}, ["a", "b", "c"], [[0, 0, 0.5, 0.5]] * 3
+    )
+    bar = figure.add_axes([0.1, 0.02, 0.5, 0.05])
+    bar.imshow(np.linspace(0, 1, 256)[None], cmap=colours, aspect="auto")
+    bar.axis("off")
+    png = plots.save_figure(figure, tmp_path / "x").read_bytes()
+    before, after = shown(png)[1], shown(plots.small_png(png))[1]
+    assert np.abs(after - before).max() <= 16
+    for end in (0.0, 1.0):
+        colour = 255 * np.array(colormaps[colours](end)[:3])
+        assert np.abs(after - colour).max(axis=2).min() <= 16
+
+
+def test_the_maximum_is_told_apart_from_the_box():
+    figure = FIGURES["controls"]()
+    (cross,) = figure.axes[0].lines
+    (box,) = figure.axes[0].patches
+    assert (cross.get_color(), cross.get_markeredgecolor()) == ("black", "white")
+    assert to_rgba(box.get_edgecolor()) == to_rgba(plots.ORANGE)
+    y, x = np.unravel_index(MAPS[0].argmax(), MAPS[0].shape)
+    assert (cross.get_xdata()[0], cross.get_ydata()[0]) == pytest.approx(((x + 0.5) / 8, (y + 0.5) / 8))

@@ -447,6 +447,11 @@ def test_own_data_and_inference_work_as_written(tmp_path, monkeypatch, tiny_conf
     Image.fromarray(np.zeros((50, 70), np.uint8)).save("chest.png")
     exec(snippet("Use a trained model"), names)
     assert (names["images"] @ names["reports"].T).shape == (1, 2)
+    exec(snippet("Explain a pair"), names)
+    assert len(snippet("Explain a pair").strip().splitlines()) <= 10
+    assert names["found"].map.shape == names["lead"].map.shape == (50, 70)
+    assert names["found"].words == ("small", "left", "pleural", "effusion")
+    assert names["lead"].target == "lead over the perturbed report"
 
 
 def test_profiles_that_own_data_name_exist():

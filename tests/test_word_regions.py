@@ -5,9 +5,11 @@ import pytest
 import torch
 from linear_pair import CELL, SIDE, SIZE, LinearPair, number
 
+from prdlib.attribution_methods import explain
 from prdlib.evaluation.grounding import Phrase
+from prdlib.images import fit
 from prdlib.models import build_model
-from prdlib.word_regions import METHOD, phrase_attention, report_attention, word_maps
+from prdlib.word_regions import METHOD, SEGMENTS, UNTRAINED, phrase_attention, report_attention, word_maps
 
 RNG = np.random.default_rng(0)
 TEXTS = [("small", "left", "effusion"), ("no", "nodule")]
@@ -48,6 +50,54 @@ def test_pairs_are_as_one_by_one_and_a_report_is_the_mean_of_its_words(model):
         np.testing.assert_allclose(found.maps, alone.maps, atol=1e-6)
         np.testing.assert_allclose(whole.maps[i], found.maps.mean(axis=0), atol=1e-6)
     assert whole.words is whole.delta is None
+
+
+def test_text_has_the_maps_of_its_words(model):
+    image = RNG.integers(0, 255, (1, 32, 32), dtype=np.uint8)
+    (one,), (other,) = (word_maps(model, image, [form]) for form in ("Small, left effusion.", TEXTS[0]))
+    assert one.words == other.words == TEXTS[0]
+    np.testing.assert_allclose(one.maps, other.maps, atol=1e-6)
+    with pytest.raises(ValueError, match="images is a single image"):
+        word_maps(model, image[0], TEXTS[:1])
+    with pytest.raises(ValueError, match="reports is a single string"):
+        word_maps(model, image, "small left effusion")
+
+
+def test_words_of_a_model_of_segments_have_the_cosine_of_their_segment(tiny_config):
+    """Its head of words is not trained: the trained one is that of segments, in the image as it was given too."""
+    grounded = build_model(tiny_config.for_method("grounded"), 3, ["small left effusion", "no nodule seen"])[0].eval()
+    marked, image = ("small", "left", "effusion", ".", "no", "nodule"), RNG.integers(0, 255, (40, 64), dtype=np.uint8)
+    (found,) = word_maps(grounded, [image], [marked])
+    assert (found.method, found.target) == (SEGMENTS, "cosine of the word's segment with the region")
+    assert found.maps.shape == (5, 40, 64)
+    with torch.no_grad():
+        segments, places = grounded.encode_segments([marked])[0][0], grounded.encode_places([image])[0, :-1]
+    side = round(len(places) ** 0.5)
+    for word, values in enumerate(found.maps):
+        coarse = (places @ segments[0 if word < 3 else 1]).view(1, 1, side, side)
+        square = torch.nn.functional.interpolate(coarse, size=32, mode="bilinear")[0, 0].numpy()
+        np.testing.assert_allclose(values, fit(40, 64, 32).to_image(square), atol=1e-5)
+    (whole,) = explain(grounded, [image], [marked], METHOD)
+    assert whole.method == SEGMENTS
+    np.testing.assert_allclose(whole.map, found.maps.mean(axis=0), atol=1e-5)
+
+
+def test_a_head_of_words_that_no_loss_trained_is_named(tiny_config):
+    for method, weight, name in (("clip", 0.0, UNTRAINED), ("prd", 0.1, METHOD)):
+        model = build_model(tiny_config.for_method(method), 3, ["small left effusion", "no nodule seen"])[0].eval()
+        model.config.training = {"method": method, "objective": {"local_weight": weight}}
+        images = RNG.integers(0, 255, (1, 32, 32), dtype=np.uint8)
+        assert (
+            word_maps(model, images, TEXTS[:1])[0].method == explain(model, images, TEXTS[:1], METHOD)[0].method == name
+        )
+    assert "untrained" in UNTRAINED
+
+
+def test_words_beyond_the_limit_have_no_map(model):
+    words = ("small", "left", "effusion") * 20
+    (found,) = word_maps(model, RNG.integers(0, 255, (1, 32, 32), dtype=np.uint8), [words])
+    assert found.words == words[: model.config.word_limit]
+    assert len(found.maps) == model.config.word_limit
 
 
 def test_a_phrase_has_the_mean_of_its_words_read_in_its_report(model):

@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from prdlib.evaluation.localisation import table_with_controls
+from prdlib.evaluation.localisation import table_with_controls, without_missing
 from prdlib.evaluation.statistics import bootstrap_weights, mean_interval
 
 FRACTIONS = tuple(np.linspace(0, 1, 5).tolist())
@@ -120,9 +120,11 @@ def agreement(
     """
     tables = []
     for first, second in combinations(parts, 2):
-        found = {
-            source: rank_correlation(parts[first][source], parts[second][source], valid) for source in parts[first]
-        }
+        found = {}
+        for source, one in parts[first].items():
+            other = parts[second][source]
+            there = without_missing(source, one) & without_missing(source, other)
+            found[source] = np.where(there, rank_correlation(one, other, valid), np.nan)
         values = pd.DataFrame({("correlation", source): column for source, column in found.items()})
         rows = np.arange(len(values))
         table = table_with_controls([values], {"correlation": 0.0}, rows, patients, resamples)
@@ -140,13 +142,17 @@ def randomisation(
 ) -> pd.DataFrame:
     """Rank correlation of a method's maps with its own of every control: 1 is a map that does not know the difference.
 
+    Of the name alone those that have a map, see prdlib.evaluation.localisation; so too in :func:`agreement`.
+
     parts: input ('image' and controls) -> [N, F]. Columns as of :func:`agreement`, 'second' being the control.
     """
     rows = []
     for control in (source for source in parts if source != "image"):
-        found = rank_correlation(parts["image"], parts[control], valid)
-        row = {"first": name, "second": control, "input": "image", **interval(found, patients, resamples)}
-        rows.append(row | {"chance": 0.0})
+        there = without_missing(control, parts[control])
+        if there.any():
+            found = rank_correlation(parts["image"], parts[control], valid)[there]
+            told = interval(found, np.asarray(patients)[there], resamples)
+            rows.append({"first": name, "second": control, "input": "image", **told, "chance": 0.0})
     return pd.DataFrame(rows)
 
 

@@ -11,6 +11,9 @@ Scores of a map [S, S] for a phrase with a box (MS-CXR's definitions, Boecking e
 Controls, each a map for the same phrase that cannot know the study's finding: the *mean image*; *another study's image*; the
 finding's *name alone* in place of what the report says of it (it may see the finding, but not read which side or zone is meant);
 an *untrained* model. What counts is the gain over the best of them.
+The name alone has no map where its map is constant: attention is a softmax over the words of a text, so that a name of one word
+("cardiomegaly") looks everywhere alike. That control is then scored over the other phrases alone (its n says how many), compared
+with the own map of these; it is left out where no phrase has one. Counted as wrong it would be a weak control for nothing.
 """
 
 from __future__ import annotations
@@ -163,11 +166,23 @@ def localisation_maps(
 def localisation_values(
     maps: Mapping[str, np.ndarray], items: Sequence[Phrase], scores: Mapping[str, Score] = SCORES
 ) -> pd.DataFrame:
-    """Every score of every map, [P, inputs x metrics], columns (metric, input). maps: see :func:`localisation_maps`."""
+    """Every score of every map, [P, inputs x metrics], columns (metric, input); NaN of a name alone that has no map. maps: see
+    :func:`localisation_maps`."""
+    there = {name: without_missing(name, images) for name, images in maps.items()}
     return pd.DataFrame(
-        {(metric, name): score(images, items) for metric, score in scores.items() for name, images in maps.items()},
+        {
+            (metric, name): np.where(there[name], score(images, items), np.nan)
+            for metric, score in scores.items()
+            for name, images in maps.items()
+        },
         index=range(len(items)),
     )
+
+
+def without_missing(name: str, maps: np.ndarray) -> np.ndarray:
+    """[P] bool: the maps [P, ...] of an input that count: all, but of the name alone those that are not constant."""
+    flat = maps.reshape(len(maps), -1)
+    return np.full(len(flat), name != "name alone") | (np.ptp(flat, axis=1) > 1e-5 * np.abs(flat).max(axis=1))
 
 
 def localisation_table(
@@ -181,7 +196,8 @@ def localisation_table(
 
     patients: of each phrase; None: each row of a phrase is a patient.
     trainings: :func:`localisation_values` of each training seed of a method. The best control is chosen anew in each resample.
-    Columns: metric, input (image, the controls, 'gain over best control'), value, ci_low, ci_high, n (phrases), studies, seeds,
+    Columns: metric, input (image, the controls, 'gain over best control'), value, ci_low, ci_high, n (phrases: of a name
+    alone those that have one), studies, seeds,
     chance (of pointing: the mean area of the boxes; of CNR: 0; of mean IoU: a constant map above every threshold, that area).
     """
     if not items:
@@ -201,22 +217,35 @@ def table_with_controls(
     seed: int = 0,
 ) -> pd.DataFrame:
     """The table of :func:`localisation_table` of any scores: trainings hold (metric, input) for each item [P], 'image' is what is
-    asked and every other input a control; chance: of each metric in the order of the table, 0 of those that are no shares."""
+    asked and every other input a control; chance: of each metric in the order of the table, 0 of those that are no shares.
+
+    A control that is NaN for an item is scored over the others (n), its gain is that of 'image' over it on the same items, and
+    the best control is the one with the least gain; one that is NaN everywhere is left out.
+    """
     weights = bootstrap_weights(studies if patients is None else np.asarray(patients), resamples, seed)
     rows = []
     for metric, level in chance.items():
         names = list(trainings[0][metric])
         values = np.stack([values[metric][names].to_numpy().T for values in trainings], axis=1)  # [inputs, seeds, P]
-        means = values.mean(axis=(1, 2))
-        drawn = redraw_seeds(((values @ weights.T) / weights.sum(axis=1)).swapaxes(1, 2), seed)  # [inputs, draws]
-        drawn = drawn.clip(0, 1) if level else drawn  # shares, see resampled_means
-        controls = [i for i, name in enumerate(names) if name != "image"]
-        own = names.index("image")
-        table = {name: (means[i], drawn[i]) for i, name in enumerate(names)}
-        table["gain over best control"] = (means[own] - means[controls].max(), drawn[own] - drawn[controls].max(axis=0))
-        for name, (value, draws) in table.items():
+        there = ~np.isnan(values).any(axis=1)  # [inputs, P]
+        names = [name for name, some in zip(names, there.any(axis=1), strict=True) if some]
+        values, there = values[there.any(axis=1)], there[there.any(axis=1)]
+        own = values[names.index("image")]
+        table, gains = {}, []
+        for name, found, mask in zip(names, values, there, strict=True):
+            used, asked = weights[:, mask], np.stack([found[:, mask], own[:, mask]])  # [2, seeds, items]
+            total = np.maximum(used.sum(axis=1), 1)  # a resample may have none of a control's items
+            drawn = redraw_seeds(((asked @ used.T) / total).swapaxes(1, 2), seed)  # [2, draws]
+            drawn = drawn.clip(0, 1) if level else drawn  # shares, see resampled_means
+            means = asked.mean(axis=(1, 2))
+            table[name] = (means[0], drawn[0], mask)
+            if name != "image":
+                gains.append((means[1] - means[0], drawn[1] - drawn[0]))
+        lowest = [np.min(column, axis=0) for column in zip(*gains, strict=True)]
+        table["gain over best control"] = (*lowest, there[names.index("image")])
+        for name, (value, draws, mask) in table.items():
             low, high = np.percentile(draws, [2.5, 97.5])
-            rows.append({"metric": metric, "input": name, "value": value, "ci_low": low, "ci_high": high, "n": len(studies),
-                         "studies": len(np.unique(studies)), "seeds": len(trainings),
+            rows.append({"metric": metric, "input": name, "value": value, "ci_low": low, "ci_high": high, "n": int(mask.sum()),
+                         "studies": len(np.unique(studies[mask])), "seeds": len(trainings),
                          "chance": 0.0 if name.startswith("gain") else level})  # fmt: skip
     return pd.DataFrame(rows, columns=COLUMNS)

@@ -1,6 +1,7 @@
 """Localisation scores against independent loops; controls; a model that looks only at a planted place."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 
@@ -15,6 +16,7 @@ from prdlib.evaluation.localisation import (
     localisation_values,
     mean_iou,
     phrase_maps,
+    table_with_controls,
 )
 from prdlib.models import build_model
 
@@ -90,6 +92,35 @@ def test_seeds_are_a_second_level_of_the_interval():
         row = table.set_index(["metric", "input"]).loc[("pointing", "image")]
         assert (row["value"], row["seeds"]) == (value, seeds)
         assert (row["ci_low"], row["ci_high"]) == interval
+
+
+def test_a_name_alone_without_a_map_is_no_weak_control():
+    """Of three phrases one has a name of several words: the control is scored there, beside the own map of the same phrase."""
+    right = inside_box(ITEMS, 8).astype(float)
+    alone = np.full_like(right, 1 / 64) * (1 + 1e-7 * RNG.random(right.shape))  # constant up to rounding
+    alone[1] = right[1]
+    maps = {"image": right, "mean image": 1 - right, "name alone": alone}
+    values = localisation_values(maps, ITEMS)
+    assert values["pointing", "name alone"].isna().tolist() == [True, False, True]
+    table = localisation_table([values], ITEMS, 200).set_index(["metric", "input"]).loc["pointing"]
+    assert table["n"].to_dict() == {"image": 3, "mean image": 3, "name alone": 1, "gain over best control": 3}
+    assert table.loc["name alone", "value"] == 1
+    assert table.loc["gain over best control", "value"] == 0
+    without = localisation_table([localisation_values(maps | {"name alone": 0 * right}, ITEMS)], ITEMS, 200)
+    assert "name alone" not in set(without["input"])
+    assert (without[without["metric"] == "pointing"].iloc[-1][["value", "n"]] == [1, 3]).all()
+
+
+def test_a_gain_over_few_phrases_is_of_these():
+    """The own map is right where the name alone is too, and wrong elsewhere: it has no gain over it."""
+    own = np.array([1.0, 0.0, 0.0, 1.0])
+    values = pd.DataFrame(
+        {("m", "image"): own, ("m", "mean image"): [0, 0, 0, 0.4], ("m", "name alone"): [1, np.nan, np.nan, 1]}
+    )
+    table = table_with_controls([values], {"m": 0.5}, np.arange(4), resamples=300).set_index("input")
+    gain = table.loc["gain over best control"]
+    assert (gain["value"], gain["n"], table.loc["name alone", "n"]) == (0, 4, 2)
+    assert gain["ci_high"] <= 0.5
 
 
 @pytest.mark.parametrize("method", ["clip", "grounded"])
