@@ -342,6 +342,7 @@ def localisation(models: Models, run: Run) -> Tables:
     Elsewhere a phrase stands in its report.
     """
     from prdlib.evaluation.grounding import asked_phrases, lost_boxes
+    from prdlib.evaluation.moved_findings import moved_findings, moved_tables
 
     test, inner = run.split("test"), _inner(models)
     asked = asked_phrases(test, run.info.get("reports", True), alone=run.config.data.name == "ms_cxr")
@@ -356,32 +357,15 @@ def localisation(models: Models, run: Run) -> Tables:
         for name in dict.fromkeys(name for name, _ in models)
         for maps in run.map_methods()
     ]
-    moved = {"moved": _moved(inner, run)} if run.config.data.name == "phantom" else {}
+    moved = {}
+    if run.config.data.name == "phantom":
+        pairs = moved_findings(test.study_ids, test.images.shape[-1], run.config.data.word_limit)
+        moved["moved"] = moved_tables(inner, pairs, run.map_methods(), run.config.evaluation.bootstrap)
     return {
         "localisation": pd.concat(tables, ignore_index=True),
         "lost": lost_boxes(test.findings, asked.items),
         **moved,
     }
-
-
-def _moved(models: Mapping[tuple[str, int], PRDModel], run: Run) -> pd.DataFrame:
-    from prdlib.evaluation.moved_findings import moved_findings, moved_outcomes, moved_table
-    from prdlib.models import random_twin
-
-    test = run.split("test")
-    pairs = moved_findings(test.study_ids, test.images.shape[-1], run.config.data.word_limit)
-    tables = []
-    for name in dict.fromkeys(name for name, _ in models):
-        trained = {seed: model for (n, seed), model in models.items() if n == name}
-        for maps, maps_of in run.map_methods().items():
-            outcomes = [
-                moved_outcomes(shown, pairs, maps_of).assign(seed=seed, input=source)
-                for seed, model in trained.items()
-                for source, shown in (("image", model), ("untrained", random_twin(model)))
-            ]
-            table = moved_table(pd.concat(outcomes, ignore_index=True), run.config.evaluation.bootstrap)
-            tables.append(table.assign(method=name, maps=maps))
-    return pd.concat(tables, ignore_index=True)
 
 
 def _localisation_lines(tables: Tables) -> pd.DataFrame:

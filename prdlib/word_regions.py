@@ -11,13 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch.nn.functional import interpolate
 
 from prdlib.attribution import Attribution
 from prdlib.attribution_inputs import check_images, marked_reports
 from prdlib.evaluation.grounding import Phrase, word_region_maps
-from prdlib.evaluation.localisation import phrase_maps
+from prdlib.evaluation.localisation import enlarged, phrase_maps
 from prdlib.images import fit, resize
 from prdlib.models import PRDModel
 from prdlib.text import first_words, plain
@@ -54,11 +53,9 @@ def phrase_attention(
     a report of one word, whose attention is a softmax over that word alone.
     """
     if not items:
-        return np.zeros((0, size, size), dtype=np.float32)
-    attention, side = word_region_maps(model, images, [plain(report) for report in reports], attention_temperature)
-    coarse = torch.stack([attention[item.row, list(item.words)].mean(dim=0) for item in items])
-    grid = coarse.view(-1, 1, side, side)
-    return interpolate(grid, size=(size, size), mode="bilinear", align_corners=False)[:, 0].numpy()
+        return enlarged([], size)
+    attention, _ = word_region_maps(model, images, [plain(report) for report in reports], attention_temperature)
+    return enlarged([attention[item.row, list(item.words)].mean(dim=0) for item in items], size)
 
 
 def word_maps(

@@ -112,10 +112,10 @@ def phrase_maps(
                 coarse[place] = found[item.row - start, int(np.searchsorted(ends, item.words[0], side="right"))]
             else:
                 coarse[place] = found[item.row - start, list(item.words)].mean(dim=0)
-    return _enlarged(coarse, size)
+    return enlarged(coarse, size)
 
 
-def _enlarged(coarse: Sequence[Tensor], size: int) -> np.ndarray:
+def enlarged(coarse: Sequence[Tensor], size: int) -> np.ndarray:
     """Maps of R = h * h regions each, bilinearly enlarged."""
     if not coarse:
         return np.zeros((0, size, size), dtype=np.float32)

@@ -14,7 +14,7 @@ the same twice:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +25,7 @@ from prdlib.evaluation.grounding import Phrase, phrases
 from prdlib.evaluation.image_gain import FEWEST
 from prdlib.evaluation.localisation import inside_box, phrase_maps
 from prdlib.evaluation.statistics import redraw_seeds, resampled_studies
-from prdlib.models import PRDModel
+from prdlib.models import PRDModel, random_twin
 from prdlib.repro import generator
 from prdlib.text import find_breaks, tag
 
@@ -115,6 +115,30 @@ def follows(maps: np.ndarray, inside: np.ndarray) -> np.ndarray:
         if old.any() and new.any():
             gains[k] = (a[old].mean() - a[new].mean()) - (b[old].mean() - b[new].mean())
     return (1 + np.sign(gains)) / 2
+
+
+def moved_tables(
+    models: Mapping[tuple[str, int], PRDModel],
+    pairs: MovedFindings,
+    kinds: Mapping[str, Callable[..., np.ndarray]],
+    resamples: int = 1000,
+) -> pd.DataFrame:
+    """:func:`moved_table` of every method and kind of maps, beside an untrained model: its columns, and method and maps.
+
+    models: (method, training seed) -> model; kinds: name -> what makes a phrase's map, see :func:`moved_outcomes`.
+    """
+    tables = []
+    for name in dict.fromkeys(name for name, _ in models):
+        trained = {seed: model for (n, seed), model in models.items() if n == name}
+        for maps, maps_of in kinds.items():
+            outcomes = [
+                moved_outcomes(shown, pairs, maps_of).assign(seed=seed, input=source)
+                for seed, model in trained.items()
+                for source, shown in (("image", model), ("untrained", random_twin(model)))
+            ]
+            table = moved_table(pd.concat(outcomes, ignore_index=True), resamples)
+            tables.append(table.assign(method=name, maps=maps))
+    return pd.concat(tables, ignore_index=True)
 
 
 def moved_table(outcomes: pd.DataFrame, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
