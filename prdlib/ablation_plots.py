@@ -13,7 +13,7 @@ from prdlib.plots import BLUE, GREY, METHOD_NAMES, RED, rows_axis
 
 
 def forest(table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> Figure:
-    """One panel per metric, one line per row: the value with its 95 % interval; red where the difference to the baseline is sure
+    """One panel per metric, one line per row: the value with its 95 % interval; orange where the difference to the baseline is sure
     after Holm's correction.
 
     table: see ``ablation_table``. seeds: columns metric, method, value, one line per training seed: the small dots.
@@ -46,7 +46,7 @@ def forest(table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> Figure:
     for axis in axes.flat[len(metrics) :]:
         axis.axis("off")
     figure.supxlabel(
-        "value with 95 % interval; dotted: chance; grey: the baseline; red: differs from it (Holm, p < .05)", fontsize=8
+        "value with 95 % interval; dotted: chance; grey: the baseline; orange: differs from it (Holm, p < .05)", fontsize=8
     )
     return figure
 
@@ -77,7 +77,7 @@ def cost_benefit(table: pd.DataFrame, metric: str) -> Figure:
     axis.set_xlabel("minutes of one training", fontsize=9)
     axis.set_ylabel(metric, fontsize=9)
     figure.supxlabel(
-        "lines: 95 % interval; dotted: chance; grey: the baseline; red: differs from it (Holm, p < .05)", fontsize=8
+        "lines: 95 % interval; dotted: chance; grey: the baseline; orange: differs from it (Holm, p < .05)", fontsize=8
     )
     axis.margins(x=0.08)
     axis.tick_params(labelsize=8)

@@ -19,7 +19,7 @@ from prdlib.structure_plots import gain_dumbbells, gain_heat_map
 
 
 def _forest(folder: Path) -> Figure:
-    outcomes = pd.read_csv(folder / "03_outcomes.csv.gz")
+    outcomes = pd.read_csv(folder / "03_outcomes.csv.xz")
     by_seed = outcomes.groupby(["metric", "method", "seed"])["outcome"].mean().rename("value").reset_index()
     return forest(pd.read_csv(folder / "03_rows.csv"), by_seed)
 
@@ -34,7 +34,7 @@ DRAWN: dict[str, dict[str, Callable[[Path], Figure]]] = {
         "heat_map": lambda folder: gain_heat_map(pd.read_csv(folder / "image_gain.csv")),
         "dumbbells": lambda folder: gain_dumbbells(pd.read_csv(folder / "image_gain.csv")),
     },
-    "03_outcomes.csv.gz": {"03_forest": _forest, "03_cost": _cost},
+    "03_outcomes.csv.xz": {"03_forest": _forest, "03_cost": _cost},
 }
 
 

@@ -26,7 +26,7 @@ def cells_of(cells, origin, precision="bf16"):
 @pytest.fixture
 def kept(tmp_path):
     cells = [("b", 0), ("a", 0), ("a", 1), ("b", 7), ("unasked", 0)]
-    outcomes(cells, 0.0).to_csv(tmp_path / "03_outcomes.csv.gz", index=False)
+    outcomes(cells, 0.0).to_csv(tmp_path / "03_outcomes.csv.xz", index=False)
     cells_of(cells, "there", "float32").to_csv(tmp_path / "03_cells.csv", index=False)
     return tmp_path
 

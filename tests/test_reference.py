@@ -1,7 +1,7 @@
 """What is kept of a run: every table and plot, portable, all or nothing."""
 
-import gzip
 import json
+import lzma
 import re
 from pathlib import Path
 
@@ -43,8 +43,8 @@ def test_a_run_keeps_tables_plots_and_tasks_and_no_pdf(run_dir, tmp_path):
 
 def test_an_ablation_keeps_outcomes_notebook_and_manifest_with_paths_of_the_project(run_dir, tmp_path):
     kept = keep_reference(run_dir, tmp_path / "kept", grid=True)
-    assert {"03_outcomes.csv.gz", "03_ablations.ipynb", "run.json", "03_rows.csv", "03_forest.png"} <= set(kept)
-    assert gzip.decompress((tmp_path / "kept" / "03_outcomes.csv.gz").read_bytes()) == b"value\n03_outcomes\n"
+    assert {"03_outcomes.csv.xz", "03_ablations.ipynb", "run.json", "03_rows.csv", "03_forest.png"} <= set(kept)
+    assert lzma.decompress((tmp_path / "kept" / "03_outcomes.csv.xz").read_bytes()) == b"value\n03_outcomes\n"
     manifest = json.loads((tmp_path / "kept" / "run.json").read_text())["steps"]["03_ablations"]
     assert manifest == {"status": "succeeded", "parameters": {"run_dir": "papermill_runs/demo-1234"}}
     notebook = json.loads((tmp_path / "kept" / "03_ablations.ipynb").read_text())
