@@ -13,8 +13,8 @@ from prdlib.plots import BLUE, GREY, METHOD_NAMES, RED, rows_axis
 
 
 def forest(table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> Figure:
-    """One panel per metric, one line per row: the value with its 95 % interval; orange where the difference to the baseline is sure
-    after Holm's correction.
+    """One panel per metric, one line per row: the value with its 95 % interval; orange where the difference to the baseline
+    is sure after Holm's correction.
 
     table: see ``ablation_table``. seeds: columns metric, method, value, one line per training seed: the small dots.
     """
