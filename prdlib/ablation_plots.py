@@ -46,7 +46,8 @@ def forest(table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> Figure:
     for axis in axes.flat[len(metrics) :]:
         axis.axis("off")
     figure.supxlabel(
-        "value with 95 % interval; dotted: chance; grey: the baseline; orange: differs from it (Holm, p < .05)", fontsize=8
+        "value with 95 % interval; dotted: chance; grey: the baseline; orange: differs from it (Holm, p < .05)",
+        fontsize=8,
     )
     return figure
 
