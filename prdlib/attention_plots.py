@@ -94,13 +94,13 @@ def maps_with_controls(
         row[0].text(-0.06, 0.5, name, fontsize=8, rotation=90, ha="right", va="center", transform=row[0].transAxes)
     for axis, word in zip(axes[0], words, strict=True):
         axis.set_title(fill(word, 22), fontsize=8)
-    relative_scale(figure, axes, "map")
+    relative_scale(figure, axes, "map", bool(len(boxes)))
     return figure
 
 
-def relative_scale(figure: Figure, axes: np.ndarray, of: str) -> None:
-    """A colour bar without a unit for maps [rows, columns] that have none in common, and what box and cross mean."""
+def relative_scale(figure: Figure, axes: np.ndarray, of: str, boxes: bool) -> None:
+    """A colour bar without a unit for maps [rows, columns] that have none in common, and what cross and box, if any, mean."""
     bar = figure.colorbar(ScalarMappable(cmap="viridis"), ax=axes, location="bottom", fraction=0.02, pad=0.01, shrink=0.5,
                           aspect=30, ticks=[0, 1], alpha=0.5)  # fmt: skip
     bar.ax.set_xticklabels(["lowest", "highest"], fontsize=7)
-    bar.set_label(f"of its {of}; orange: true box, cross: maximum", fontsize=8)
+    bar.set_label(f"of its {of}; {'orange: true box, ' if boxes else ''}cross: maximum", fontsize=8)

@@ -30,9 +30,10 @@ from prdlib.images import Geometry, fit, resize
 from prdlib.models import PRDModel
 from prdlib.text import Perturbed, plain
 from prdlib.word_regions import METHOD as ATTENTION
-from prdlib.word_regions import phrase_attention, report_attention
+from prdlib.word_regions import SEGMENTS, UNTRAINED, head_of, phrase_attention, report_attention
 
 Method = Callable[..., Attribution]
+OWN_MAPS = {ATTENTION: "word maps", SEGMENTS: "segment maps", UNTRAINED: "word maps, untrained head"}  # by head
 SIMILARITY, LEAD = "similarity of the pair", "lead over the perturbed report"
 
 
@@ -61,16 +62,18 @@ def occlusion_maps(
     return by_cell(found.maps, max(1, images.shape[-1] // 8))
 
 
-def map_methods(attention_temperature: float = 4.0) -> dict[str, Callable[..., np.ndarray]]:
+def map_methods(attention_temperature: float = 4.0, head: str = ATTENTION) -> dict[str, Callable[..., np.ndarray]]:
     """Maps of phrases by name: (model, images, reports, items, size) -> [P, size, size], see prdlib.evaluation.localisation.
 
-    'word maps' (inner products of words, or cosines of segments, with regions) and 'attention' (that of the local loss, with
-    its temperature tau1, in the whole report) are the model's own and no attribution; the others are of the similarity of the
-    image and the phrase alone.
+    head: what the model has to find words with (:func:`prdlib.word_regions.head_of`). 'word maps' (inner products of words with
+    regions) and 'attention' (that of the local loss, with its temperature tau1, in the whole report), or 'segment maps' (cosines
+    of segments with regions) are the model's own and no attribution; where no loss taught the head of words, their name says so
+    and there is no attention. The others are of the similarity of the image and the phrase alone.
     """
-    return {
-        "word maps": localisation.phrase_maps,
-        "attention": partial(phrase_attention, attention_temperature=attention_temperature),
+    own = {OWN_MAPS[head]: localisation.phrase_maps}
+    if head == ATTENTION:
+        own["attention"] = partial(phrase_attention, attention_temperature=attention_temperature)
+    return own | {
         "Grad-CAM": phrase_grad_cam,
         "Integrated Gradients": partial(phrase_attribution, phrase_gradients),
         "Occlusion": partial(phrase_attribution, partial(occlusion_maps, seen=SeenImages())),
@@ -88,7 +91,9 @@ def study_maps(
     its nouns, in a collection without boxes) by every method, the phrases, the true boxes of each."""
     shown = [p._replace(row=0) for p in grounding.shown_phrases(row, phrases, data.tagged[row].tags)]
     asked = (data.images[row : row + 1], [data.marked[row]], shown, data.images.shape[-1])
-    maps = {name: maps_of(model, *asked) for name, maps_of in map_methods(attention_temperature).items()}
+    maps = {
+        name: maps_of(model, *asked) for name, maps_of in map_methods(attention_temperature, head_of(model)).items()
+    }
     titles = [" ".join(data.words[row][i] for i in p.first_mention) for p in shown]
     return data.images[row], maps, titles, [[box for box in p.boxes if any(box)] for p in shown]
 

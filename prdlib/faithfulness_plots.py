@@ -33,6 +33,8 @@ UNITS = {
     "insertion - deletion": "similarity",
 }
 
+CHARACTERS = 15  # of a line of small print to an inch
+
 
 def methods_by_phrases(
     image: np.ndarray,
@@ -57,7 +59,7 @@ def methods_by_phrases(
         )
     for axis, word in zip(axes[0], words, strict=True):
         axis.set_title(fill(word, 20), fontsize=8)
-    relative_scale(figure, axes, "row")
+    relative_scale(figure, axes, "row", any(len(found) for found in boxes))
     return figure
 
 
@@ -71,7 +73,7 @@ def insertion_deletion_curves(table: pd.DataFrame, title: str = "", unit: str = 
     if table.empty:
         return scores(table, title)
     names, kinds = list(dict.fromkeys(table["maps"])), list(dict.fromkeys(table["curve"]))
-    figure = Figure(figsize=(1.75 * len(names) + 1.4, 3.4), layout="constrained")
+    figure = Figure(figsize=(1.2 * len(names) + 1.5, 3.4), layout="constrained")
     axes = figure.subplots(len(kinds), len(names), sharex=True, sharey=True, squeeze=False)
     for row, kind in zip(axes, kinds, strict=True):
         for axis, name in zip(row, names, strict=True):
@@ -91,11 +93,9 @@ def insertion_deletion_curves(table: pd.DataFrame, title: str = "", unit: str = 
             axis.spines[["top", "right"]].set_visible(False)
         row[0].set_ylabel(f"similarity, {kind}", fontsize=8)
     for axis, name in zip(axes[0], names, strict=True):
-        axis.set_title(name, fontsize=9)
-    figure.supxlabel(
-        f"{unit}, most important first (%); bands: 95 % over {int(table['n'].max())} studies, own image and strongest control",
-        fontsize=8,
-    )
+        axis.set_title(fill(name, 14), fontsize=8)
+    told = f"{unit}, most important first (%); bands: 95 % over {int(table['n'].max())} studies, own image and strongest control"
+    figure.supxlabel(fill(told, int(CHARACTERS * figure.get_figwidth())), fontsize=8)
     axes[0, -1].legend(
         title="order taken from", title_fontsize=7, fontsize=7, frameon=False, loc="upper left", bbox_to_anchor=(1, 1)
     )
@@ -112,7 +112,7 @@ def gains_over_controls(headline: pd.DataFrame, title: str = "") -> Figure:
     if headline.empty:
         return scores(headline, title or "Gain over the best control")
     metrics, names = list(dict.fromkeys(headline["metric"])), list(dict.fromkeys(headline["maps"]))
-    figure = Figure(figsize=(1.75 * len(metrics) + 1.5, 0.27 * len(names) + 1.15), layout="constrained")
+    figure = Figure(figsize=(1.2 * len(metrics) + 1.6, 0.27 * len(names) + 1.15), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(metrics), sharey=True))
     for axis, metric in zip(axes, metrics, strict=True):
         for row in headline[headline["metric"] == metric].itertuples():
@@ -130,7 +130,7 @@ def gains_over_controls(headline: pd.DataFrame, title: str = "") -> Figure:
     axes[0].set_ylim(len(names) - 0.5, -0.5)
     number = int(headline["n"].iloc[0])
     told = f"gain over the best control, 95 % interval over {number} studies; filled: above 0, the score itself above chance"
-    figure.supxlabel(told, fontsize=8)
+    figure.supxlabel(fill(told, int(CHARACTERS * figure.get_figwidth())), fontsize=8)
     figure.suptitle(title, fontsize=9)
     return figure
 

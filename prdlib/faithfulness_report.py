@@ -35,6 +35,7 @@ from prdlib.evaluation.grounding import Phrase, box_area
 from prdlib.models import PRDModel, random_twin
 from prdlib.repro import generator
 from prdlib.text import plain
+from prdlib.word_regions import head_of
 
 SCORES = {
     **localisation.SCORES,
@@ -104,7 +105,8 @@ def report_on_maps(
     resamples: int = 1000,
     attention_temperature: float = 4.0,
 ) -> FaithfulnessReport:
-    """Every kind of maps of :func:`prdlib.attribution_methods.map_methods`, over one phrase of each of ``studies`` studies.
+    """Every kind of maps that the model has (:func:`prdlib.attribution_methods.map_methods`), over one phrase of each of
+    ``studies`` studies.
 
     blind_image: uint8 [S, S], the mean image, which also stands for what is left out in insertion and deletion. Tables are empty
     in a collection without boxes.
@@ -125,7 +127,7 @@ def report_on_maps(
     asked = (model, frozen(random_twin(model)), images, reports, data.groups[rows], blind_image, items)
     chance = dict.fromkeys(SCORES, float(box_area(items).mean())) | {"CNR": 0.0, AREA: 0.0}
     scores, curves, parts, changed = [], [], {}, []
-    for name, maps_of in map_methods(attention_temperature).items():
+    for name, maps_of in map_methods(attention_temperature, head_of(model)).items():
         maps = localisation.localisation_maps(*asked, maps_of=maps_of)
         values = localisation.localisation_values(maps, items, SCORES)
         flat = {source: found.reshape(len(found), -1) for source, found in maps.items()}

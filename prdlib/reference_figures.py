@@ -13,6 +13,8 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from prdlib.ablation_plots import cost_benefit, forest
+from prdlib.attention_plots import localisation_scores
+from prdlib.faithfulness_plots import gains_over_controls, insertion_deletion_curves, map_correlations
 from prdlib.plots import save_figure
 from prdlib.repro import project_root
 from prdlib.structure_plots import gain_dumbbells, gain_heat_map
@@ -28,13 +30,25 @@ def _cost(folder: Path) -> Figure:
     return cost_benefit(pd.read_csv(folder / "03_rows.csv"), "R@1 image to report")
 
 
+def _table(name: str, draw: Callable[..., Figure], **options: str) -> Callable[[Path], Figure]:
+    return lambda folder: draw(pd.read_csv(folder / name), **options)
+
+
 # What must be there -> name of a figure -> the figure of that folder.
 DRAWN: dict[str, dict[str, Callable[[Path], Figure]]] = {
     "image_gain.csv": {
-        "heat_map": lambda folder: gain_heat_map(pd.read_csv(folder / "image_gain.csv")),
-        "dumbbells": lambda folder: gain_dumbbells(pd.read_csv(folder / "image_gain.csv")),
+        "heat_map": _table("image_gain.csv", gain_heat_map),
+        "dumbbells": _table("image_gain.csv", gain_dumbbells),
     },
     "03_outcomes.csv.xz": {"03_forest": _forest, "03_cost": _cost},
+    "04_gains.csv": {
+        "04_localisation": _table("04_localisation.csv", localisation_scores),
+        "04_gains": _table("04_gains.csv", gains_over_controls),
+        "04_curves": _table("04_curves.csv", insertion_deletion_curves),
+        "04_correlations": _table("04_correlations.csv", map_correlations),
+        "04_word_curves": _table("04_word_curves.csv", insertion_deletion_curves, unit="words"),
+        "04_word_correlations": _table("04_word_correlations.csv", map_correlations),
+    },
 }
 
 

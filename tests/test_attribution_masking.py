@@ -16,11 +16,14 @@ from prdlib.attribution_masking import (
     word_attribution,
     word_shapley,
 )
-from prdlib.attribution_methods import PAIR_METHODS, explain, lead_by_word, map_methods
+from prdlib.attribution_methods import PAIR_METHODS, explain, lead_by_word, map_methods, study_maps
+from prdlib.data.batches import EvaluationData
+from prdlib.evaluation import grounding
 from prdlib.evaluation.grounding import Phrase, pointing
 from prdlib.models import build_model
 from prdlib.text import Perturbed, find_breaks, perturb_reports, tag
 from prdlib.word_regions import METHOD as ATTENTION
+from prdlib.word_regions import SEGMENTS, UNTRAINED, head_of
 
 TEXTS = [("small", "left", "effusion", "seen"), ("no", "nodule")]
 RNG = np.random.default_rng(0)
@@ -112,6 +115,22 @@ def test_every_map_of_a_model_that_looks_at_one_place_points_there(method):
         hits += pointing(maps, items).tolist()
     assert len(hits) == 96
     assert np.mean(hits) > 0.95
+
+
+def test_maps_of_a_head_that_is_not_of_words_bear_its_name():
+    own = {ATTENTION: ["word maps", "attention"], SEGMENTS: ["segment maps"], UNTRAINED: ["word maps, untrained head"]}
+    for head, names in own.items():
+        assert list(map_methods(head=head)) == [*names, "Grad-CAM", "Integrated Gradients", "Occlusion"]
+
+
+def test_figures_of_a_model_of_segments_show_its_segments(tiny_config, tiny_data):
+    split = EvaluationData.first_views(tiny_data["train"])
+    grounded = build_model(tiny_config.for_method("grounded"), 3, [" ".join(words) for words in split.words])[0].eval()
+    phrases = grounding.phrases(split.findings, [t.offsets for t in split.tagged])
+    _, maps, titles, _ = study_maps(grounded, split, phrases, phrases[0].row)
+    assert head_of(grounded) == SEGMENTS
+    assert list(maps) == list(map_methods(head=SEGMENTS))
+    assert all(len(found) == len(titles) for found in maps.values())
 
 
 def test_ablation_and_shapley_share_values_in_groups(model):

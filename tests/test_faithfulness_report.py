@@ -183,7 +183,7 @@ def test_figures_show_what_the_tables_hold(maps, words, split):
     for report in (maps, words):
         kinds = list(dict.fromkeys(report.scores["maps"]))
         figure = insertion_deletion_curves(report.curves)
-        assert [axis.get_title() for axis in figure.axes[: len(kinds)]] == kinds
+        assert [axis.get_title().replace("\n", " ") for axis in figure.axes[: len(kinds)]] == kinds
         head = report.headline()
         figure = gains_over_controls(head)
         assert [axis.get_title() for axis in figure.axes] == list(dict.fromkeys(head["metric"]))
@@ -193,7 +193,9 @@ def test_figures_show_what_the_tables_hold(maps, words, split):
     figure = methods_by_phrases(split.images[0], shown, ["one", "two"], [[(0, 0, 1, 1)], []])
     *panels, bar = figure.axes
     assert len(panels) == 4
-    assert bar.get_xlabel().startswith("of its row")
+    assert bar.get_xlabel() == "of its row; orange: true box, cross: maximum"
+    *_, bar = methods_by_phrases(split.images[0], shown, ["one", "two"], [[], []]).axes
+    assert bar.get_xlabel() == "of its row; cross: maximum"
     assert not plt.get_fignums()
 
 
