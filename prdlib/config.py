@@ -130,7 +130,8 @@ class ObjectiveConfig:
     )
     local_weight: float = setting(0.1, "L_w; applies to the methods with the local loss", low=0.0)
     perturbations: tuple[str, ...] = setting(
-        WORD_ORDER, "kinds of perturbed copies to draw from, by name or by family (word_order, clinical)"
+        WORD_ORDER,
+        "kinds of perturbed copies to draw from, by name or by family (word_order, clinical); -name: all but this",
     )
     copies: int = setting(3, "K, kinds drawn without replacement for each study and epoch", low=1)
     mask_duplicates: bool = setting(True, "equal reports of a batch are not negatives of each other")
@@ -161,8 +162,14 @@ class ObjectiveConfig:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """``perturbations`` with families written out, each kind once."""
-        return tuple(dict.fromkeys(kind for name in self.perturbations for kind in FAMILIES.get(name, (name,))))
+        """``perturbations`` with families written out, each kind once, without those that '-name' leaves out."""
+        left_out = {kind for name in self.perturbations if name.startswith("-") for kind in _written_out(name[1:])}
+        named = (kind for name in self.perturbations if not name.startswith("-") for kind in _written_out(name))
+        return tuple(kind for kind in dict.fromkeys(named) if kind not in left_out)
+
+
+def _written_out(name: str) -> tuple[str, ...]:
+    return FAMILIES.get(name, (name,))
 
 
 @dataclass(frozen=True)
@@ -283,9 +290,9 @@ class RunConfig:
             raise ConfigError(f"Setting seeds is {list(self.seeds)}: a seed must be 0 or more.")
         known = {*FAMILIES, *WORD_ORDER, *CLINICAL}
         for name in self.objective.perturbations:
-            if name not in known:
+            if name.removeprefix("-") not in known:
                 raise ConfigError(
-                    f"Setting objective.perturbations: unknown perturbation {name!r}{nearest(name, known)}."
+                    f"Setting objective.perturbations: unknown perturbation {name!r}{nearest(name.removeprefix('-'), known)}."
                 )
         if self.objective.copies > len(self.objective.kinds):
             raise ConfigError(

@@ -29,6 +29,8 @@ def test_every_profile_loads(name):
         ({"seeds": [1, 1]}, "twice"),
         ({"objective.copies": 30}, "lower copies"),
         ({"objective.perturbations": ["reverse"]}, "unknown perturbation"),
+        ({"objective.perturbations": ["word_order", "-revers_sentence"]}, "did you mean 'reverse_sentence'"),
+        ({"objective.perturbations": ["clinical", "-clinical"]}, "names only 0"),
         ({"objective.local_weight": float("inf")}, "objective.local_weight is inf: it must be a finite number"),
         ({"objective.local_weight": float("nan")}, "objective.local_weight is nan: it must be a finite number"),
         ({"expected_seconds": {"01_data": "long"}}, "expected_seconds.01_data needs a float"),
@@ -114,6 +116,15 @@ def test_every_setting_has_a_help_text():
     rows = reference(RunConfig)
     assert len(rows) > 40
     assert all(row["help"] for row in rows)
+
+
+def test_a_kind_with_a_minus_is_left_out():
+    kinds = load_profile("quick", {"objective.perturbations": ["word_order", "-reverse_sentence"]}).objective.kinds
+    assert kinds == tuple(kind for kind in WORD_ORDER if kind != "reverse_sentence")
+    one = load_profile(
+        "quick", {"objective.perturbations": ["-word_order", "word_order", "negate_finding"], "objective.copies": 1}
+    )
+    assert one.objective.kinds == ("negate_finding",)
 
 
 def test_perturbations_of_the_settings_are_those_of_the_text_room():
