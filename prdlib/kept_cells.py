@@ -7,6 +7,7 @@ row with a seed, is the run's own where it has one.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from typing import TYPE_CHECKING
 
@@ -19,11 +20,15 @@ from prdlib.training import checkpoint_folder
 if TYPE_CHECKING:
     from prdlib.notebook import Run
 
-COLUMNS = ["method", "seed", "commit", "precision", "minutes", "from"]
+COLUMNS = ["method", "seed", "commit", "precision", "minutes", "from", "weights"]
 
 
 def own_cells(run: Run) -> pd.DataFrame:
-    """What made each finished training of a run or of its grid. Columns: COLUMNS (minutes: of the training; from: the run)."""
+    """What made each finished training of a run or of its grid.
+
+    Columns: COLUMNS (minutes: of the training; from: the run; weights: first 16 hexadecimal digits of the SHA-256 of its
+    model.safetensors, as sha256sum gives them).
+    """
     grid, rows = run.grid, []
     cells = (
         [(row.name, row.method, run.folder.parent / grid.config(row).run_id, seed) for row, seed in grid.cells()]
@@ -36,9 +41,9 @@ def own_cells(run: Run) -> pd.DataFrame:
             fit = json.loads(path.read_text())
             commit = fit["commit"][:7] if fit["commit"] else "no checkout"
             commit += " with changes" if fit["dirty"] else ""
-            rows.append(
-                (name, seed, commit, fit.get("precision", "not recorded"), fit["seconds"] / 60, run.folder.name)
-            )
+            precision, minutes = fit.get("precision", "not recorded"), fit["seconds"] / 60
+            weights = hashlib.sha256((path.parent / "model.safetensors").read_bytes()).hexdigest()[:16]
+            rows.append((name, seed, commit, precision, minutes, run.folder.name, weights))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -55,7 +60,7 @@ def with_kept(outcomes: pd.DataFrame, cells: pd.DataFrame, folder: str, run: Run
     for path in paths:
         if not path.is_file():
             raise DataError(f"{folder} has no {path.name}: give a folder that 'make reference GRID=...' wrote.")
-    kept_cells, kept = (pd.read_csv(path, dtype={"commit": str}) for path in paths)
+    kept_cells, kept = (pd.read_csv(path, dtype={"commit": str, "weights": str}) for path in paths)
     own = set(zip(outcomes["method"], outcomes["seed"], strict=True))
     there = {(m, s) for m in run.rows for s in run.seeds} - own
     kept, kept_cells = (

@@ -2,7 +2,8 @@
 
 ``python -m prdlib.reference PROFILE_OR_GRID [FOLDER]`` keeps papermill_runs/latest (make reference): tables, plots with what they
 show, tables of ``evaluate --output papermill_runs/latest/<task>``, and of an ablation's run the outcome of every study, the
-manifest, and notebook 03 as it was executed, with paths below the project's root.
+manifest, and notebook 03 as it was executed, with paths below the project's root. With the folder of a training of the phantom in
+place of a name it keeps this checkpoint.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from prdlib.data import DataError
 from prdlib.repro import project_root, write_atomic
 
 TABLES = (
@@ -55,6 +57,10 @@ GRID_FIGURES = ("03_forest", "03_cost", "03_curves")
 OPTIONAL = ("05_fine_tuning", "05_zero_shot_classes", "05_localisation", "05_lost", "05_binding", "05_twins", "03_twins",
             "04_pointing", "04_localisation", "04_maps", "04_gains", "04_curves", "04_correlations")  # fmt: skip
 TASKS = ("structure", "auroc", "localisation", "matching")
+CHECKPOINT = (
+    *("model.safetensors", "config.json", "tokenizer.json", "tokenizer_config.json"),
+    *("fit.json", "history.csv", "README.md"),
+)
 NOTEBOOK, MANIFEST = "03_ablations.ipynb", "run.json"
 
 
@@ -93,6 +99,24 @@ def keep_reference(run_dir: str | Path, folder: str | Path, grid: bool = False) 
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
+def keep_checkpoint(source: str | Path, folder: str | Path) -> list[str]:
+    """Copy a finished training of the phantom to ``folder``; returns the names of its files.
+
+    Raises FileNotFoundError for a folder without a finished training, and DataError for one of other data: weights learnt from
+    films of patients stay where they are.
+    """
+    source, folder = Path(source), Path(folder)
+    if not (source / "fit.json").is_file():
+        raise FileNotFoundError(f"{source} has no fit.json: give the folder of a finished training.")
+    data = json.loads((source / "fit.json").read_text())["settings"]["data"]["name"]
+    if data != "phantom":
+        raise DataError(f"{source} was trained on {data}: only weights of the phantom are kept.")
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in CHECKPOINT:
+        shutil.copyfile(source / name, folder / name)
+    return sorted(CHECKPOINT)
+
+
 ELSEWHERE = re.compile(
     r'(\\?")/(?!path/to/)(?:[^"/\\\s]+/)+([^"/\\\s]+)(?=\\?")'
 )  # a string that is an absolute path, whole
@@ -120,10 +144,18 @@ def _copy(path: Path, folder: Path) -> None:
 
 
 def main(arguments: Sequence[str]) -> int:
-    """Keep papermill_runs/latest as papermill_runs/reference/<folder>, of a grid as .../grids/<folder>."""
+    """Keep papermill_runs/latest as papermill_runs/reference/<folder>, of a grid as .../grids/<folder>, and a checkpoint as
+    .../checkpoints/<profile>-<its folder's name>."""
     from prdlib.config import profiles
 
     name, *rest = arguments
+    if Path(name).is_dir():
+        profile = json.loads((Path(name) / "fit.json").read_text())["settings"]["profile"]
+        kept = (
+            project_root() / "papermill_runs" / "reference" / "checkpoints" / f"{profile}-{Path(name).resolve().name}"
+        )
+        print("\n".join(keep_checkpoint(name, kept)))
+        return 0
     stem = Path(name).stem
     grid = stem not in profiles()
     latest = project_root() / "papermill_runs" / "latest"

@@ -1,5 +1,6 @@
 """Trainings kept of another machine, beside those of a run: each cell once, its own first, and of the same studies."""
 
+import hashlib
 from types import SimpleNamespace
 
 import pandas as pd
@@ -20,7 +21,7 @@ def outcomes(cells, value, studies=("p", "q")):
 
 
 def cells_of(cells, origin, precision="bf16"):
-    return pd.DataFrame([(m, s, "1234567", precision, 1.0, origin) for m, s in cells], columns=COLUMNS)
+    return pd.DataFrame([(m, s, "1234567", precision, 1.0, origin, "0e12") for m, s in cells], columns=COLUMNS)
 
 
 @pytest.fixture
@@ -48,6 +49,14 @@ def test_a_cell_is_the_runs_own_where_it_has_one(kept):
         "  2 trainings of here, commit 1234567, bf16",
         "  2 trainings of there, commit 1234567, float32",
     ]
+
+
+def test_hashes_of_weights_stay_text_and_may_be_missing(kept):
+    joined = with_kept(outcomes([], 1.0), cells_of([], "here"), str(kept), RUN)[1]
+    assert set(joined["weights"]) == {"0e12"}  # not 0
+    pd.read_csv(kept / "03_cells.csv").drop(columns="weights").to_csv(kept / "03_cells.csv", index=False)
+    older = with_kept(outcomes([("c", 0)], 1.0), cells_of([("c", 0)], "here"), str(kept), RUN)[1]
+    assert older.set_index("from")["weights"].isna().to_dict() == {"there": True, "here": False}
 
 
 def test_without_a_folder_nothing_changes():
@@ -81,6 +90,8 @@ def test_own_cells_say_what_made_them(tmp_path, tiny_config, tiny_data):
         ["clip", 0, config.training.autocast, "run"]
     ]
     assert cells["minutes"].iloc[0] == pytest.approx(made.seconds / 60, abs=0.001)
+    weights = (made.directory / "model.safetensors").read_bytes()
+    assert cells["weights"].tolist() == [hashlib.sha256(weights).hexdigest()[:16]]
     grid = tmp_path / "mine.yaml"
     grid.write_text("profile: quick\nrows: {x: {method: clip}, y: {method: prd}}\n")
     ablation = load_ablation(str(grid))

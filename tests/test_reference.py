@@ -8,7 +8,17 @@ from pathlib import Path
 import pytest
 
 from prdlib import reference
-from prdlib.reference import FIGURES, GRID_FIGURES, GRID_TABLES, OPTIONAL, TABLES, keep_reference
+from prdlib.data import DataError
+from prdlib.reference import (
+    CHECKPOINT,
+    FIGURES,
+    GRID_FIGURES,
+    GRID_TABLES,
+    OPTIONAL,
+    TABLES,
+    keep_checkpoint,
+    keep_reference,
+)
 
 ROOT = Path(__file__).parents[1]
 
@@ -85,3 +95,20 @@ def test_nothing_that_is_kept_names_a_folder_of_a_machine():
     assert texts
     for path in texts:
         assert not re.search(r"(?<![\w.])/(home|Users|root|tmp|work|mnt)/", path.read_text()), path
+
+
+def test_a_checkpoint_is_kept_if_it_is_of_the_phantom(tmp_path):
+    made = tmp_path / "prd-seed3"
+    made.mkdir()
+    for name in (*CHECKPOINT, "started.json"):
+        (made / name).write_text("{}")
+    (made / "fit.json").write_text(json.dumps({"settings": {"data": {"name": "phantom"}}}))
+    assert keep_checkpoint(made, tmp_path / "kept") == sorted(CHECKPOINT)
+    assert {path.name for path in (tmp_path / "kept").iterdir()} == set(CHECKPOINT)
+    (made / "fit.json").write_text(json.dumps({"settings": {"data": {"name": "openi"}}}))
+    with pytest.raises(DataError, match="trained on openi: only weights of the phantom"):
+        keep_checkpoint(made, tmp_path / "other")
+    (made / "fit.json").unlink()
+    with pytest.raises(FileNotFoundError, match="finished training"):
+        keep_checkpoint(made, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
