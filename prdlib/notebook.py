@@ -326,13 +326,18 @@ class Run:
 
 def common_seeds(outcomes: pd.DataFrame) -> pd.DataFrame:
     """The rows whose seed every method has (columns method, seed), so that methods are compared on the same seeds and a
-    table's number of seeds holds for each of them. DataError when the methods have no seed in common."""
+    table's number of seeds holds for each of them. Where no seed is of all, the methods that have the commonest one (the
+    smallest of such): the others are left out, and a printed line names them."""
     seeds = outcomes.groupby("method", sort=False)["seed"].agg(set)
-    common = set.intersection(*seeds)
-    if not common:
-        there = "; ".join(f"{method}: {', '.join(map(str, sorted(found)))}" for method, found in seeds.items())
-        raise DataError(f"No seed is finished for every method ({there}): run notebook 02 for the missing ones.")
-    return outcomes[outcomes["seed"].isin(common)]
+    chosen = set.intersection(*seeds)
+    if not chosen:
+        chosen = {outcomes.drop_duplicates(["method", "seed"])["seed"].value_counts().sort_index().idxmax()}
+        without = [method for method, found in seeds.items() if not found & chosen]
+        print(
+            f"No seed is finished for every method. Compared on seed {min(chosen)}; left out, without it: {', '.join(without)}."
+        )
+        outcomes = outcomes[~outcomes["method"].isin(without)]
+    return outcomes[outcomes["seed"].isin(chosen)]
 
 
 def open_run(
