@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from prdlib.config import ConfigError, load_profile
-from prdlib.data import DataError
 from prdlib.evaluation.grounding import Phrase
 from prdlib.notebook import Run, common_seeds, open_run
 
