@@ -34,7 +34,8 @@ def forest(table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> Figure:
             row = part.loc[name]
             colour = GREY if pd.isna(row["minus"]) else RED if row["p_holm"] < 0.05 else BLUE
             axis.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, lw=2)
-            axis.plot(row["value"], place, "o", color=colour, ms=5, mec="white")
+            hollow = {"mfc": "white", "mew": 1.4} if row["seeds"] == 1 else {"mec": "white"}
+            axis.plot(row["value"], place, "o", color=colour, ms=5, **hollow)
             if seeds is not None:
                 own = seeds[(seeds["metric"] == metric) & (seeds["method"] == name)]["value"]
                 axis.scatter(own, np.full(len(own), place + 0.3), s=5, color=colour, alpha=0.7)
@@ -46,7 +47,8 @@ def forest(table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> Figure:
     for axis in axes.flat[len(metrics) :]:
         axis.axis("off")
     figure.supxlabel(
-        "value with 95 % interval; dotted: chance; grey: the baseline; orange: differs from it (Holm, p < .05)",
+        "value with 95 % interval (hollow: one seed, over studies alone); dotted: chance; grey: the baseline; "
+        "orange: differs from it (Holm, p < .05)",
         fontsize=8,
     )
     return figure

@@ -162,6 +162,29 @@ def test_differences_are_paired_and_sure_only_where_they_are():
     assert none["p_holm"] > 0.05
 
 
+def test_a_row_of_one_seed_is_compared_with_all_seeds_of_the_baseline_and_never_sure():
+    whole = outcomes(0.3, noise=0.1)
+    one = whole[(whole["method"] == "a") | (whole["seed"] == 2)]
+    row = ablation_table(one, "a").set_index("method").loc["b"]
+    mean = {name: part["outcome"].mean() for name, part in one.groupby("method")}
+    assert row["difference"] == pytest.approx(mean["b"] - mean["a"])
+    assert row["difference_low"] < row["difference"] < row["difference_high"]
+    assert row["difference_low"] > 0
+    assert pd.isna(row["p"])
+    assert pd.isna(row["p_holm"])
+    two = whole[(whole["method"] == "a") | (whole["seed"] > 0)]
+    assert ablation_table(two, "a").set_index("method").loc["b", "p_holm"] < 0.05
+
+
+def test_other_seeds_and_equal_ones_give_nearly_the_same_interval():
+    equal = outcomes(0.1, noise=0.05)
+    other = equal.assign(seed=equal["seed"] + 3 * (equal["method"] == "b"))
+    a, b = (ablation_table(part, "a").set_index("method").loc["b"] for part in (equal, other))
+    assert a["difference"] == pytest.approx(b["difference"])
+    width = [row["difference_high"] - row["difference_low"] for row in (a, b)]
+    assert 0.6 < width[0] / width[1] < 1.6
+
+
 def test_seeds_that_differ_widen_the_interval():
     narrow, wide = (ablation_table(outcomes(0.0, noise=n), "a").iloc[0] for n in (0.0, 0.1))
     assert wide["ci_high"] - wide["ci_low"] > 1.5 * (narrow["ci_high"] - narrow["ci_low"])

@@ -172,14 +172,17 @@ def test_three_scales_draw_each_segment_in_the_colour_of_its_box():
 
 def test_a_forest_marks_sure_differences_and_what_is_missing():
     rows = [
-        ["m", "a", 0.5, 0.4, 0.6, 0.1, None, None],
-        ["m", "b", 0.8, 0.7, 0.9, 0.1, "a", 0.01],
-        ["k", "a", 0.5, 0.4, 0.6, 0.1, None, None],
+        ["m", "a", 0.5, 0.4, 0.6, 2, 0.1, None, None],
+        ["m", "b", 0.8, 0.7, 0.9, 1, 0.1, "a", 0.01],
+        ["k", "a", 0.5, 0.4, 0.6, 2, 0.1, None, None],
     ]
-    table = pd.DataFrame(rows, columns=["metric", "method", "value", "ci_low", "ci_high", "chance", "minus", "p_holm"])
+    names = ["metric", "method", "value", "ci_low", "ci_high", "seeds", "chance", "minus", "p_holm"]
+    table = pd.DataFrame(rows, columns=names)
     figure = forest(table.assign(seconds=60.0), table)
     first, second = figure.axes[:2]
     assert {to_rgba(line.get_color()) for line in first.lines} >= {to_rgba(RED), to_rgba(GREY)}
+    marks = [line for line in first.lines if line.get_marker() == "o"]
+    assert [to_rgba(mark.get_markerfacecolor()) for mark in marks] == [to_rgba(GREY), to_rgba("white")]  # b: one seed
     assert [text.get_text() for text in second.texts] == ["missing"]
     axis = cost_benefit(table.assign(seconds=60.0), "m").axes[0]
     key = axis.figure.axes[1]

@@ -17,10 +17,11 @@ def ablation_table(outcomes: pd.DataFrame, baseline: str, resamples: int = 1000,
     """One row per metric and row of the grid.
 
     outcomes: columns method (the row's name), seed, metric, query (a study), outcome, chance. Intervals are a bootstrap over
-    studies and, with two seeds or more, over training seeds. The difference to ``baseline`` is taken on the studies and the seeds
-    that both have (seeds of equal number share nothing but their number: the pairing that narrows the interval is that of the
-    studies). p: two-sided, from the share of resamples beyond 0; p_holm: corrected for all rows of the table. Fewer than FEWEST
-    studies get no interval and no p (NaN).
+    studies and, with two seeds or more, over training seeds. The difference to ``baseline`` is that of the means over all seeds
+    of each, on the studies that both have (seeds of equal number share nothing but their number: the pairing that narrows the
+    interval is that of the studies). p: two-sided, from the share of resamples beyond 0, NaN for a row of one seed, of which
+    nothing says how its seeds differ; p_holm: corrected for all rows of the table. Fewer than FEWEST studies get no interval and
+    no p (NaN).
     """
     pairs = max(1, outcomes.groupby("metric")["method"].nunique().sum() - outcomes["metric"].nunique())
     draws = max(resamples, 200 * pairs)  # the smallest p, 2 / draws, times the comparisons is .01
@@ -45,15 +46,36 @@ def _wide(part: pd.DataFrame) -> pd.DataFrame:
 
 
 def _difference(mine: pd.DataFrame, base: pd.DataFrame, draws: int, seed: int) -> dict[str, float]:
-    studies, seeds = mine.index.intersection(base.index), mine.columns.intersection(base.columns)
-    if not len(studies) or not len(seeds):
+    studies = mine.index.intersection(base.index)
+    if not len(studies):
         return {}
-    values = (mine.loc[studies, seeds] - base.loc[studies, seeds]).to_numpy()
-    low, high, drawn = _interval(values, draws, seed)
-    found = {"difference": values.mean(), "difference_low": low, "difference_high": high}
-    if drawn is not None:
+    mine, base = mine.loc[studies], base.loc[studies]
+    if list(mine.columns) == list(base.columns):
+        low, high, drawn = _interval((mine - base).to_numpy(), draws, seed)
+    else:
+        low, high, drawn = _unpaired_seeds(mine.to_numpy(), base.to_numpy(), draws, seed)
+    found = {
+        "difference": mine.to_numpy().mean() - base.to_numpy().mean(),
+        "difference_low": low,
+        "difference_high": high,
+    }
+    if drawn is not None and mine.shape[1] > 1:
         found["p"] = two_sided_p(drawn)
     return found
+
+
+def _unpaired_seeds(
+    mine: np.ndarray, base: np.ndarray, draws: int, seed: int
+) -> tuple[float, float, np.ndarray | None]:
+    """As :func:`_interval` of a difference whose sides [studies, seeds] have the studies in common, and seeds of their own."""
+    if len(mine) < FEWEST:
+        return np.nan, np.nan, None
+    own, other = (
+        redraw_seeds(resampled_studies(v[None], draws, seed), seed + i)[0] for i, v in enumerate((mine, base))
+    )
+    drawn = own - other
+    low, high = np.percentile(drawn, [2.5, 97.5])
+    return float(low), float(high), drawn
 
 
 def _interval(values: np.ndarray, draws: int, seed: int) -> tuple[float, float, np.ndarray | None]:
