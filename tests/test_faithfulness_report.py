@@ -127,6 +127,7 @@ def test_only_what_is_above_chance_too_is_filled_and_said():
     assert map_gains(head).splitlines() == [
         "a: above chance and the best control in CNR (+0.400 [0.200, 0.600] over untrained), of 1.",
         *(f"{kind}: above chance and the best control in no score, of 1." for kind in "bc"),
+        "95 % intervals, not corrected for their number.",
     ]
     (axis,) = gains_over_controls(head).axes
     dots = [line for line in axis.lines if line.get_marker() == "o"]

@@ -442,14 +442,13 @@ def test_own_data_and_inference_work_as_written(tmp_path, monkeypatch, tiny_conf
     assert len(names["result"].history) == tiny_config.training.epochs
     kept = sum(map(len, names["data"].values()))
     assert kept == 24 - len(pd.read_csv("prepared/mine/dropped.csv")) == (21 if gaps else 24)
-    Path("papermill_runs/latest/checkpoints").mkdir(parents=True)
-    Path("checkpoints/mine").rename("papermill_runs/latest/checkpoints/prd-seed0")
-    Image.fromarray(np.zeros((50, 70), np.uint8)).save("chest.png")
+    Path("papermill_runs/reference/checkpoints").mkdir(parents=True)
+    Path("checkpoints/mine").rename("papermill_runs/reference/checkpoints/cpu-prd-seed0")
     exec(snippet("Use a trained model"), names)
     assert (names["images"] @ names["reports"].T).shape == (1, 2)
     exec(snippet("Explain a pair"), names)
     assert len(snippet("Explain a pair").strip().splitlines()) <= 10
-    assert names["found"].map.shape == names["lead"].map.shape == (50, 70)
+    assert names["found"].map.shape == names["lead"].map.shape == (96, 96)
     assert names["found"].words == ("small", "left", "pleural", "effusion")
     assert names["lead"].target == "lead over the perturbed report"
 

@@ -43,24 +43,6 @@ def against_baseline(differences: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def pointing(table: pd.DataFrame) -> str:
-    """The conclusion of notebook 04 from the rows of :func:`prdlib.evaluation.grounding.pointing_table`, whose ``input`` is
-    '<kind of maps>, image' or '<kind of maps>, mean image'. Two scores differ when their intervals do not overlap."""
-    if table.empty:
-        return "No true boxes: there is nothing to point at."
-    rows = {tuple(r.input.rsplit(", ", 1)): r for r in table.itertuples()}
-    lines, sure = [], []
-    for kind in dict.fromkeys(kind for kind, _ in rows):
-        seen, blind = rows[kind, "image"], rows[kind, "mean image"]
-        to_blind, to_chance = _against(seen, blind.ci_low, blind.ci_high), _against(seen, seen.chance, seen.chance)
-        lines.append(
-            f"{kind}: {_share(seen)} with the image; {to_blind} the mean image ({_share(blind)}), "
-            f"{to_chance} chance ({seen.chance:.3f})."
-        )
-        sure += [kind] if to_blind == to_chance == "above" else []
-    return "\n".join([*lines, f"Above both the mean image and chance: {', '.join(sure) or 'no kind of maps'}."])
-
-
 def image_gains(gains: pd.DataFrame) -> str:
     """The conclusion of the structure benchmark from the rows of :func:`prdlib.evaluation.image_gain.gain_table`."""
     lines, unasked = [], list(dict.fromkeys(gains.loc[gains["n"] == 0, "test"]))
@@ -155,11 +137,6 @@ def paraphrase_sheet(paraphrases: pd.DataFrame) -> pd.DataFrame:
     return side_by_side(paraphrases, ["paraphrase", "n", "pairs"], "model", cell)
 
 
-def _against(row: Any, low: float, high: float) -> str:
-    """Where the interval of ``row`` lies to that from ``low`` to ``high``."""
-    return "above" if row.ci_low > high else "below" if row.ci_high < low else "no sure difference to"
-
-
 def _share(row: Any) -> str:
     return _interval(row.value, row.ci_low, row.ci_high)
 
@@ -188,7 +165,7 @@ def map_gains(headline: pd.DataFrame) -> str:
         sure = [f"{r.metric} (+{r.value:.3f} [{r.ci_low:.3f}, {r.ci_high:.3f}] over {r.best_control})"
                 for r in part[(part["ci_low"] > 0) & (part["own_low"] > part["own_chance"])].itertuples()]  # fmt: skip
         lines.append(f"{kind}: above chance and the best control in {', '.join(sure) or 'no score'}, of {len(part)}.")
-    return "\n".join(lines)
+    return "\n".join([*lines, "95 % intervals, not corrected for their number."])
 
 
 def agreement_gains(correlations: pd.DataFrame) -> str:

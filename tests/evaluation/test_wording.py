@@ -62,32 +62,6 @@ def test_differences_of_gain_name_those_that_pass_the_correction():
     assert "nothing to compare" in wording.gain_differences(table.iloc[:0])
 
 
-def pointing_rows(seen, blind):
-    return pd.DataFrame([row(input="Grad-CAM, image", **seen), row(input="Grad-CAM, mean image", **blind)])
-
-
-def test_pointing_is_held_against_the_mean_image_and_chance():
-    high, low = {"value": 0.5, "ci_low": 0.4, "ci_high": 0.6}, {"value": 0.1, "ci_low": 0.05, "ci_high": 0.15}
-    near = {"value": 0.25, "ci_low": 0.1, "ci_high": 0.45}
-    text = wording.pointing(pointing_rows(high, low))
-    assert text == (
-        "Grad-CAM: 0.500 [0.400, 0.600] with the image; above the mean image (0.100 [0.050, 0.150]), above chance (0.200).\n"
-        "Above both the mean image and chance: Grad-CAM."
-    )
-    text = wording.pointing(pointing_rows(low, high))
-    assert "; below the mean image" in text
-    assert ", below chance (0.200)" in text
-    assert text.endswith("chance: no kind of maps.")
-    text = wording.pointing(pointing_rows(high, near))
-    assert "; no sure difference to the mean image (0.250 [0.100, 0.450]), above chance" in text
-    assert text.endswith("chance: no kind of maps.")
-    assert "no sure difference to chance" in wording.pointing(pointing_rows(near, low))
-
-
-def test_without_boxes_nothing_points():
-    assert "nothing to point at" in wording.pointing(pd.DataFrame(columns=["input", "value"]))
-
-
 def test_side_by_side_keeps_every_value_and_the_order():
     table = pd.DataFrame([
         row(metric="b", method="prd", chance=None), row(metric="b", method="clip", chance=None, value=0.4321),
