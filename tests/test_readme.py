@@ -15,7 +15,7 @@ from PIL import Image
 from prdlib.benchmark.cost import describe, gpu_hours
 from prdlib.benchmark.report import load_report
 from prdlib.config import RunConfig, load_profile
-from prdlib.names import METHODS
+from prdlib.names import METHODS, WORD_ORDER
 from prdlib.settings import reference
 
 ROOT = Path(__file__).parents[1]
@@ -33,6 +33,10 @@ ABLATION = (
 PAPER = (
     "<!-- paper: generated from papermill_runs/reference/grids/paper by tests/test_readme.py -->",
     "<!-- end of paper -->",
+)
+LEFT_OUT = (
+    "<!-- left_out: generated from papermill_runs/reference/grids/leave_one_out by tests/test_readme.py -->",
+    "<!-- end of left_out -->",
 )
 OPENI = (
     "<!-- openi: generated from papermill_runs/reference/grids/openi by tests/test_readme.py -->",
@@ -258,6 +262,27 @@ def paper_rows() -> str:
     return "\n".join(rows)
 
 
+def left_out_rows() -> str:
+    """A line for each kind of copy: told by PRD that has seen it, and by PRD that has not, with what the image gives there."""
+    folder = REFERENCE / "grids" / "leave_one_out"
+    gains = pd.read_csv(folder / "structure" / "image_gain.csv").set_index(["model", "test"])
+    rows = pd.read_csv(folder / "03_rows.csv").set_index(["metric", "method"])
+    baseline = rows["minus"].dropna().iloc[0]
+    head = ["kind of copy", "n", "seeds", "seen in training", "never seen", "never seen: mean image", "never seen: image gain",
+            f"R@1 minus {baseline}"]  # fmt: skip
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for kind in WORD_ORDER:
+        name = f"without {kind}"
+        if (name, kind) not in gains.index:
+            continue  # not trained
+        seen, never = gains.loc[(baseline, kind)], gains.loc[(name, kind)]
+        gain = f"{never['image_gain']:+.3f} [{never['gain_low']:+.3f}, {never['gain_high']:+.3f}]"
+        accuracies = [f"{row['accuracy']:.3f} [{row['ci_low']:.3f}, {row['ci_high']:.3f}]" for row in (seen, never)]
+        cells = [f"{never['mean image']:.3f}", gain, difference_of(rows.loc[("R@1 image to report", name)])]
+        lines.append(f"| {kind} | {never['n']} | {never['seeds']} | " + " | ".join([*accuracies, *cells]) + " |")
+    return "\n".join(lines)
+
+
 def with_signs(row: pd.Series) -> str:
     return f"{row['value']:+.3f} [{row['ci_low']:+.3f}, {row['ci_high']:+.3f}]"
 
@@ -357,7 +382,7 @@ def between(marks: tuple[str, str]) -> str:
 
 
 def page_of(marks: tuple[str, str]) -> Path:
-    return ROOT / ("docs/ablations.md" if marks in (ABLATION, OPENI, PAPER) else "README.md")
+    return ROOT / ("docs/ablations.md" if marks in (ABLATION, OPENI, PAPER, LEFT_OUT) else "README.md")
 
 
 def test_gains_of_maps_are_those_of_the_reference_run():
@@ -384,12 +409,16 @@ def test_rows_of_the_papers_method_are_those_of_the_stored_ablation():
     assert between(PAPER) == paper_rows()
 
 
+def test_kinds_that_were_left_out_are_those_of_the_stored_ablation():
+    assert between(LEFT_OUT) == left_out_rows()
+
+
 def test_the_downstream_tables_are_the_stored_ones():
     assert between(DOWNSTREAM) == downstream_rows()
 
 
 def test_rows_of_the_stored_grids_follow_from_the_stored_outcomes():
-    for folder in (REFERENCE / "grids" / name for name in ("grounded", "paper", "openi")):
+    for folder in (REFERENCE / "grids" / name for name in ("grounded", "paper", "leave_one_out", "openi")):
         outcomes, rows = pd.read_csv(folder / "03_outcomes.csv.xz"), pd.read_csv(folder / "03_rows.csv")
         values = outcomes.groupby(["metric", "method"])["outcome"].mean()
         for row in rows.itertuples():
@@ -460,7 +489,8 @@ def test_profiles_that_own_data_name_exist():
 
 if __name__ == "__main__":
     tables = {MARKS: settings_table(), RESULTS: results_tables(), SPEED: speed_tables(), ABLATION: ablation_rows(),
-              PAPER: paper_rows(), OPENI: openi_rows(), DOWNSTREAM: downstream_rows(), MAPS: maps_rows()}  # fmt: skip
+              PAPER: paper_rows(), LEFT_OUT: left_out_rows(), OPENI: openi_rows(), DOWNSTREAM: downstream_rows(),
+              MAPS: maps_rows()}  # fmt: skip
     for marks, table in tables.items():
         page, (start, end) = page_of(marks), marks
         text = page.read_text()
