@@ -71,10 +71,24 @@ def small_png(png: bytes) -> bytes:
 
 
 def smallest(full: Image.Image, most: int = 12) -> Image.Image:
-    """``full``, RGB, with a palette of 256 colours where no pixel changes by more than ``most`` of 255, else as it is."""
+    """``full``, RGB, with a palette of 256 colours where no pixel changes by more than ``most`` of 255, else as it is.
+
+    Each colour of the palette is the commonest of those that it stands for, where that is near enough to all of them: an even
+    area, such as a pale band, keeps its own.
+    """
     small = full.quantize(256, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
-    error = np.abs(np.asarray(full, dtype=np.int16) - np.asarray(small.convert("RGB"), dtype=np.int16)).max()
-    return small if error <= most else full
+    pixels, places = np.asarray(full).reshape(-1, 3), np.asarray(small).ravel()
+    pairs, number = np.unique(np.column_stack([places, pixels]), axis=0, return_counts=True)
+    pairs = pairs[np.argsort(number, kind="stable")].astype(np.int16)  # the commonest last
+    place, colour = pairs[:, 0], pairs[:, 1:]
+    palette = np.zeros((256, 3), dtype=np.int16)
+    palette.ravel()[: len(small.getpalette())] = small.getpalette()
+    commonest = palette.copy()
+    commonest[place] = colour
+    far = place[np.abs(colour - commonest[place]).max(axis=1) > most]
+    commonest[far] = palette[far]
+    small.putpalette(commonest.astype(np.uint8).tobytes())
+    return small if np.abs(colour - commonest[place]).max() <= most else full
 
 
 def contact_sheet(images: np.ndarray, titles: Sequence[str], columns: int = 6) -> Figure:

@@ -212,6 +212,15 @@ def test_a_picture_for_a_page_has_few_colours_where_the_eye_cannot_tell():
     np.testing.assert_array_equal(full, noise)
 
 
+def test_an_even_area_keeps_its_colour_on_a_page():
+    """A pale green band among more colours than a palette has."""
+    field = np.random.default_rng(0).integers(100, 116, (200, 200, 3), dtype=np.uint8)
+    field[50:80], field[100:101, :40] = (217, 240, 231), (217, 236, 240)
+    mode, small = shown(plots.small_png(drawn(field)))
+    assert mode == "P"
+    assert (small[50:80] == (217, 240, 231)).all()
+
+
 @pytest.mark.parametrize("colours", ["viridis", "RdBu_r"])
 def test_a_colour_bar_keeps_its_ends_on_a_page(colours, tmp_path):
     """Beside a radiograph, its boxes and maps, which take most of the palette."""
