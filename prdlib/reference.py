@@ -99,18 +99,19 @@ def keep_reference(run_dir: str | Path, folder: str | Path, grid: bool = False) 
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
 
 
-def keep_checkpoint(source: str | Path, folder: str | Path) -> list[str]:
-    """Copy a finished training of the phantom to ``folder``; returns the names of its files.
+def keep_checkpoint(source: str | Path, checkpoints: str | Path) -> list[str]:
+    """Copy a finished training of the phantom to <checkpoints>/<profile>-<its folder's name>; returns the names of its files.
 
     Raises FileNotFoundError for a folder without a finished training, and DataError for one of other data: weights learnt from
     films of patients stay where they are.
     """
-    source, folder = Path(source), Path(folder)
+    source = Path(source).resolve()
     if not (source / "fit.json").is_file():
         raise FileNotFoundError(f"{source} has no fit.json: give the folder of a finished training.")
-    data = json.loads((source / "fit.json").read_text())["settings"]["data"]["name"]
-    if data != "phantom":
-        raise DataError(f"{source} was trained on {data}: only weights of the phantom are kept.")
+    settings = json.loads((source / "fit.json").read_text())["settings"]
+    if settings["data"]["name"] != "phantom":
+        raise DataError(f"{source} was trained on {settings['data']['name']}: only weights of the phantom are kept.")
+    folder = Path(checkpoints) / f"{settings['profile']}-{source.name}"
     folder.mkdir(parents=True, exist_ok=True)
     for name in CHECKPOINT:
         shutil.copyfile(source / name, folder / name)
@@ -149,12 +150,9 @@ def main(arguments: Sequence[str]) -> int:
     from prdlib.config import profiles
 
     name, *rest = arguments
+    reference = project_root() / "papermill_runs" / "reference"
     if Path(name).is_dir():
-        profile = json.loads((Path(name) / "fit.json").read_text())["settings"]["profile"]
-        kept = (
-            project_root() / "papermill_runs" / "reference" / "checkpoints" / f"{profile}-{Path(name).resolve().name}"
-        )
-        print("\n".join(keep_checkpoint(name, kept)))
+        print("\n".join(keep_checkpoint(name, reference / "checkpoints")))
         return 0
     stem = Path(name).stem
     grid = stem not in profiles()
@@ -162,7 +160,7 @@ def main(arguments: Sequence[str]) -> int:
     if not latest.resolve().name.startswith(f"{stem}-"):
         print(f"papermill_runs/latest is no run of {stem}: run it first", file=sys.stderr)
         return 2
-    folder = project_root() / "papermill_runs" / "reference" / ("grids" if grid else "") / (rest[0] if rest else stem)
+    folder = reference / ("grids" if grid else "") / (rest[0] if rest else stem)
     print("\n".join(keep_reference(latest, folder, grid)))
     return 0
 

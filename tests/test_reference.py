@@ -102,9 +102,9 @@ def test_a_checkpoint_is_kept_if_it_is_of_the_phantom(tmp_path):
     made.mkdir()
     for name in (*CHECKPOINT, "started.json"):
         (made / name).write_text("{}")
-    (made / "fit.json").write_text(json.dumps({"settings": {"data": {"name": "phantom"}}}))
+    (made / "fit.json").write_text(json.dumps({"settings": {"profile": "cpu", "data": {"name": "phantom"}}}))
     assert keep_checkpoint(made, tmp_path / "kept") == sorted(CHECKPOINT)
-    assert {path.name for path in (tmp_path / "kept").iterdir()} == set(CHECKPOINT)
+    assert {path.name for path in (tmp_path / "kept" / "cpu-prd-seed3").iterdir()} == set(CHECKPOINT)
     (made / "fit.json").write_text(json.dumps({"settings": {"data": {"name": "openi"}}}))
     with pytest.raises(DataError, match="trained on openi: only weights of the phantom"):
         keep_checkpoint(made, tmp_path / "other")

@@ -32,7 +32,7 @@ def ablation_table(outcomes: pd.DataFrame, baseline: str, resamples: int = 1000,
             n, seeds = values.shape
             row = {"metric": metric, "method": name, "value": values.to_numpy().mean(), "n": n, "seeds": seeds,
                    "chance": part["chance"].mean()}  # fmt: skip
-            row["ci_low"], row["ci_high"], _ = _interval(values.to_numpy(), resamples, seed)
+            row["ci_low"], row["ci_high"] = _ends(_draws(values.to_numpy(), resamples, seed))
             if name != baseline and baseline in wide:
                 row |= _difference(values, wide[baseline], draws, seed) | {"minus": baseline}
             rows.append(row)
@@ -51,40 +51,29 @@ def _difference(mine: pd.DataFrame, base: pd.DataFrame, draws: int, seed: int) -
         return {}
     mine, base = mine.loc[studies], base.loc[studies]
     if list(mine.columns) == list(base.columns):
-        low, high, drawn = _interval((mine - base).to_numpy(), draws, seed)
-    else:
-        low, high, drawn = _unpaired_seeds(mine.to_numpy(), base.to_numpy(), draws, seed)
-    found = {
-        "difference": mine.to_numpy().mean() - base.to_numpy().mean(),
-        "difference_low": low,
-        "difference_high": high,
-    }
-    if drawn is not None and mine.shape[1] > 1:
+        drawn = _draws((mine - base).to_numpy(), draws, seed)
+    else:  # the studies drawn are the same, the seeds each side's own
+        drawn = _draws(mine.to_numpy(), draws, seed) - _draws(base.to_numpy(), draws, seed, seed + 1)
+    low, high = _ends(drawn)
+    difference = mine.to_numpy().mean() - base.to_numpy().mean()
+    found = {"difference": difference, "difference_low": low, "difference_high": high}
+    if mine.shape[1] > 1 and not np.isnan(low):
         found["p"] = two_sided_p(drawn)
     return found
 
 
-def _unpaired_seeds(
-    mine: np.ndarray, base: np.ndarray, draws: int, seed: int
-) -> tuple[float, float, np.ndarray | None]:
-    """As :func:`_interval` of a difference whose sides [studies, seeds] have the studies in common, and seeds of their own."""
-    if len(mine) < FEWEST:
-        return np.nan, np.nan, None
-    own, other = (
-        redraw_seeds(resampled_studies(v[None], draws, seed), seed + i)[0] for i, v in enumerate((mine, base))
-    )
-    drawn = own - other
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return float(low), float(high), drawn
-
-
-def _interval(values: np.ndarray, draws: int, seed: int) -> tuple[float, float, np.ndarray | None]:
-    """(low, high, draws) of the mean of [studies, seeds]."""
+def _draws(values: np.ndarray, draws: int, seed: int, seed_of_seeds: int | None = None) -> np.ndarray:
+    """Means of [studies, seeds] over studies and seeds drawn anew: [draws], NaN for fewer than FEWEST studies."""
     if len(values) < FEWEST:
-        return np.nan, np.nan, None
-    drawn = redraw_seeds(resampled_studies(values[None], draws, seed), seed)[0]
+        return np.full(draws, np.nan)
+    return redraw_seeds(resampled_studies(values[None], draws, seed), seed if seed_of_seeds is None else seed_of_seeds)[
+        0
+    ]
+
+
+def _ends(drawn: np.ndarray) -> tuple[float, float]:
     low, high = np.percentile(drawn, [2.5, 97.5])
-    return float(low), float(high), drawn
+    return float(low), float(high)
 
 
 def with_cost(table: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame:
