@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -11,7 +12,7 @@ from typing import Any
 from prdlib import repro
 from prdlib.ablation import Ablation, Row, load_ablation
 from prdlib.config import ConfigError
-from prdlib.manifest import lock, read_manifest
+from prdlib.manifest import lock
 from prdlib.plan import Step, check_parameters, forget_tables
 from prdlib.repro import find_path
 from prdlib.runs import Runner, RunReport, point_latest
@@ -54,7 +55,7 @@ def run_ablation(
     (run_dir / "log").mkdir(parents=True, exist_ok=True)
     jobs = jobs or base.jobs
     with lock(run_dir):
-        report(cost(grid, run_dir, jobs))
+        report(cost(grid, run_dir.parent, jobs))
 
         def run(chosen: list[Step]) -> dict[str, str]:
             runner = Runner(base, [*cells, last], chosen, run_dir, set(), jobs, report, call)
@@ -84,14 +85,19 @@ def cell_step(grid: Ablation, row: Row, seed: int, notebooks: Path, folder: Path
     return Step(f"02_pretraining-{row.slug}-seed{seed}", notebooks / "02_pretraining.ipynb", parameters, ())
 
 
-def cost(grid: Ablation, run_dir: Path, jobs: int) -> str:
-    """One sentence before anything starts: trainings, what is finished, and how long the others take by what was measured."""
-    there = read_manifest(run_dir)["steps"] if (run_dir / "run.json").is_file() else {}
-    done = [s for key, s in there.items() if key.startswith("02_") and s["status"] == "succeeded"]
-    number = len(grid.rows) * len(grid.seeds)
-    expected = grid.base().expected_seconds.get("02_pretraining", 60.0)
-    seconds = sum(s["seconds"] for s in done) / len(done) if done else expected
-    source = "measured here" if done else f"on the machine of profile {grid.profile}"
-    left = (number - len(done)) * seconds / jobs / 3600
-    size = f"{len(grid.rows)} rows x {len(grid.seeds)} seeds = {number} trainings, {len(done)} finished"
-    return f"grid {grid.name}: {size}; the others take about {left:.1f} hours, {jobs} at a time ({seconds:.0f} s each, {source})"
+def cost(grid: Ablation, folder: Path, jobs: int) -> str:
+    """One sentence before anything starts: trainings, what is trained already, and how long the others take by what was measured.
+
+    A cell is trained where its run directory below ``folder`` has a finished training, whichever run or grid made it. Whether
+    data and code are still the same is looked at when the cell runs."""
+    from prdlib.training_inputs import checkpoint_folder
+
+    marks = [
+        checkpoint_folder(folder / grid.config(row).run_id, row.method, seed) / "fit.json" for row, seed in grid.cells()
+    ]
+    seconds = [json.loads(mark.read_text())["seconds"] for mark in marks if mark.is_file()]
+    expected = sum(seconds) / len(seconds) if seconds else grid.base().expected_seconds.get("02_pretraining", 60.0)
+    source = "measured here" if seconds else f"on the machine of profile {grid.profile}"
+    size = f"{len(grid.rows)} rows x {len(grid.seeds)} seeds = {len(marks)} trainings, {len(seconds)} finished"
+    left = (len(marks) - len(seconds)) * expected / jobs / 3600
+    return f"grid {grid.name}: {size}; the others take about {left:.1f} hours, {jobs} at a time ({expected:.0f} s each, {source})"

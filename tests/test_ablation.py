@@ -8,7 +8,7 @@ import yaml
 from test_runs import toy
 
 from prdlib.ablation import ablations, load_ablation
-from prdlib.ablation_run import run_ablation
+from prdlib.ablation_run import cost, run_ablation
 from prdlib.config import ConfigError, load_profile
 from prdlib.data import DataError
 from prdlib.evaluation.ablation_table import ablation_table, seen_outcomes, twin_places, twin_rows, with_cost
@@ -108,12 +108,24 @@ def test_a_grid_goes_on_where_it_stopped_and_shows_what_failed(tmp_path):
     (tmp_path / "notebooks" / "mended").touch()
     lines.clear()
     assert run_ablation(write(tmp_path), **options).ok
-    assert "3 finished" in lines[0]
     assert sum("unchanged" in line for line in lines) == 3  # notebook 03 reads the cell that was missing
     assert len(Run(grid.base(), report.run_dir, grid).read("02_*_outcomes")) == 4
     lines.clear()
     assert run_ablation(write(tmp_path), **options).ok
     assert sum("unchanged" in line for line in lines) == 5
+
+
+def test_the_cost_knows_what_other_runs_have_trained(tmp_path):
+    grid = load_ablation(write(tmp_path))
+    assert "2 rows x 2 seeds = 4 trainings, 0 finished; the others take about" in cost(grid, tmp_path, 1)
+    assert "on the machine of profile quick" in cost(grid, tmp_path, 1)
+    row = grid.rows[0]
+    mark = checkpoint_folder(tmp_path / grid.config(row).run_id, row.method, 1) / "fit.json"
+    mark.parent.mkdir(parents=True)
+    mark.write_text('{"seconds": 7200.0}')
+    assert "4 trainings, 1 finished; the others take about 3.0 hours, 2 at a time (7200 s each, measured here)" in cost(
+        grid, tmp_path, 2
+    )
 
 
 def test_finished_cells_are_models_by_row_and_the_others_are_left_out(tmp_path, tiny_config, tiny_data):
