@@ -1,43 +1,116 @@
-"""The rows of an ablation compared: each with its interval, and its paired difference to the baseline, over studies and seeds."""
+"""The rows of an ablation compared: each with its interval, and its paired difference to the baseline, over studies and seeds.
+
+A bootstrap of two levels: every resample draws the test studies anew, from those there are, and the mean over training seeds.
+From two to five seeds nothing can be drawn that tells how much seeds differ (three are of one sign by luck in a quarter of the
+cases, and then no resample of them crosses 0), so their mean is drawn from Student's t around what was seen. Its variance is
+the row's own or, where that is larger, the mean of those of all rows of the metric, which also stands for rows of one seed; its
+degrees of freedom are those of all these rows together, as in an analysis of variance.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from prdlib.evaluation.image_gain import FEWEST
-from prdlib.evaluation.statistics import holm, redraw_seeds, resampled_studies, two_sided_p
+from prdlib.evaluation.statistics import holm, resampled_studies, two_sided_p
 from prdlib.evaluation.twins import direction_table, twin_table
+from prdlib.names import in_order
+from prdlib.repro import generator
 
-COLUMNS = ["metric", "method", "value", "ci_low", "ci_high", "n", "seeds", "chance", "minus", "difference", "difference_low",
-           "difference_high", "p", "p_holm"]  # fmt: skip
+COLUMNS = ["metric", "method", "value", "ci_low", "ci_high", "n", "seeds", "chance", "minus", "paired_seeds", "difference",
+           "difference_low", "difference_high", "p", "p_holm"]  # fmt: skip
+GAIN = ", image - mean image"
 
 
 def ablation_table(outcomes: pd.DataFrame, baseline: str, resamples: int = 1000, seed: int = 0) -> pd.DataFrame:
     """One row per metric and row of the grid.
 
-    outcomes: columns method (the row's name), seed, metric, query (a study), outcome, chance. Intervals are a bootstrap over
-    studies and, with two seeds or more, over training seeds. The difference to ``baseline`` is that of the means over all seeds
-    of each, on the studies that both have (seeds of equal number share nothing but their number: the pairing that narrows the
-    interval is that of the studies). p: two-sided, from the share of resamples beyond 0, NaN for a row of one seed, of which
-    nothing says how its seeds differ; p_holm: corrected for all rows of the table. Fewer than FEWEST studies get no interval and
-    no p (NaN).
+    outcomes: columns method (the row's name), seed, metric, query (a study), outcome, chance. Intervals are over studies and
+    training seeds (see above). The difference to ``baseline`` is paired: on the studies and on the ``paired_seeds`` training
+    seeds that both have, since equal seeds draw the same batches and copies and, of equal encoders, start from the same
+    weights. Where they have none in common, the means over all seeds of each are compared. So a difference need not be that of
+    the two values. p: two-sided, from the share of resamples beyond 0, NaN for one seed, of which nothing says how seeds
+    differ; p_holm: corrected for all rows of the table. Fewer than FEWEST studies get no interval and no p (NaN).
     """
     pairs = max(1, outcomes.groupby("metric")["method"].nunique().sum() - outcomes["metric"].nunique())
     draws = max(resamples, 200 * pairs)  # the smallest p, 2 / draws, times the comparisons is .01
     rows = []
     for metric, part in outcomes.groupby("metric", sort=False):
-        wide = {name: _wide(own) for name, own in part.groupby("method", sort=False)}
-        for name, values in wide.items():
-            n, seeds = values.shape
-            row = {"metric": metric, "method": name, "value": values.to_numpy().mean(), "n": n, "seeds": seeds,
-                   "chance": part["chance"].mean()}  # fmt: skip
-            row["ci_low"], row["ci_high"] = _ends(_draws(values.to_numpy(), resamples, seed))
-            if name != baseline and baseline in wide:
-                row |= _difference(values, wide[baseline], draws, seed) | {"minus": baseline}
-            rows.append(row)
-    table = pd.DataFrame(rows).reindex(columns=COLUMNS)
+        values = {name: _wide(own) for name, own in part.groupby("method", sort=False)}
+        spread, drawn = SeedSpread.of(values), _resampled(values, resamples, seed)
+        share = (0.0, 1.0) if part["outcome"].between(0, 1).all() else (-np.inf, np.inf)
+        compared = _differences(values, baseline, spread, draws, seed) if baseline in values else {}
+        for name, own in values.items():
+            seeds = _seeds(spread.error(own), spread.freedom, resamples, seed)
+            low, high = _ends(drawn[name] + seeds, share)
+            rows.append({"metric": metric, "method": name, "value": own.to_numpy().mean(), "ci_low": low, "ci_high": high,
+                         "n": len(own), "seeds": own.shape[1], "chance": part["chance"].mean(),
+                         **compared.get(name, {})})  # fmt: skip
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS).astype({"paired_seeds": "Int64"})
     return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
+
+
+def _differences(
+    values: dict[str, pd.DataFrame], baseline: str, spread: SeedSpread, draws: int, seed: int
+) -> dict[str, dict[str, Any]]:
+    """Row -> its columns from ``minus`` to ``p``, of rows that have studies in common with the baseline."""
+    base = values[baseline]
+    paired = {name: _paired(own, base) for name, own in values.items() if name != baseline}
+    paired = {name: own for name, own in paired.items() if len(own)}
+    between = SeedSpread.of(paired)
+    means = {name: own if own.shape[1] else _unpaired(values[name], base) for name, own in paired.items()}
+    drawn, found = _resampled(means, draws, seed), {}
+    for name, own in paired.items():
+        if own.shape[1]:
+            error, freedom, seeds = between.error(own), between.freedom, own.shape[1]
+        else:
+            sides = [side.loc[means[name].index] for side in (values[name], base)]
+            error, freedom = float(np.hypot(*map(spread.error, sides))), spread.freedom
+            seeds = min(side.shape[1] for side in sides)
+        total = drawn[name] + _seeds(error, freedom, draws, seed)
+        low, high = _ends(total)
+        found[name] = {"minus": baseline, "paired_seeds": own.shape[1], "difference": means[name].to_numpy().mean(),
+                       "difference_low": low, "difference_high": high,
+                       "p": two_sided_p(total) if seeds > 1 and not np.isnan(low) else np.nan}  # fmt: skip
+    return found
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """How much training seeds differ in the rows of a metric: variance of one seed, the mean over rows of two seeds or more, and
+    the degrees of freedom of all rows together (0: no row has two seeds, nothing is known of their spread)."""
+
+    variance: float
+    freedom: int
+
+    @classmethod
+    def of(cls, rows: Mapping[str, pd.DataFrame]) -> SeedSpread:
+        """rows: tables [studies, seeds]; those of fewer studies than others say more of their studies than of seeds, and are not
+        asked."""
+        longest = max(map(len, rows.values()), default=0)
+        several = [row for row in rows.values() if row.shape[1] > 1 and len(row) == longest > 0]
+        if not several:
+            return cls(0.0, 0)
+        return cls(float(np.mean([_variance(row) for row in several])), sum(row.shape[1] - 1 for row in several))
+
+    def error(self, row: pd.DataFrame) -> float:
+        """Standard error of the mean over the seeds of a row: by its own variance or that of all rows, whichever is larger."""
+        own = _variance(row) if row.shape[1] > 1 and len(row) else 0.0
+        return float(np.sqrt(max(own, self.variance, 0.0) / row.shape[1]))
+
+
+def _variance(row: pd.DataFrame) -> float:
+    """Variance of one seed's mean over seeds, of [studies, seeds]: that of the means, less what chance in single studies adds to
+    it, which the draws of studies bring along (two-way random effects; it can come out below 0)."""
+    values = row.to_numpy()
+    n, seeds = values.shape
+    rest = values - values.mean(axis=1, keepdims=True) - values.mean(axis=0) + values.mean()
+    return float(values.mean(axis=0).var(ddof=1) - (rest**2).sum() / max(1, n - 1) / (seeds - 1) / n)
 
 
 def _wide(part: pd.DataFrame) -> pd.DataFrame:
@@ -45,35 +118,60 @@ def _wide(part: pd.DataFrame) -> pd.DataFrame:
     return part.pivot_table(index="query", columns="seed", values="outcome").dropna()
 
 
-def _difference(mine: pd.DataFrame, base: pd.DataFrame, draws: int, seed: int) -> dict[str, float]:
+def _paired(mine: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
+    """mine - base of the studies and the seeds that both have."""
+    studies, seeds = mine.index.intersection(base.index), mine.columns.intersection(base.columns)
+    return mine.loc[studies, seeds] - base.loc[studies, seeds]
+
+
+def _unpaired(mine: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
+    """Differences of the means over all seeds of each: [studies, 1]."""
     studies = mine.index.intersection(base.index)
-    if not len(studies):
-        return {}
-    mine, base = mine.loc[studies], base.loc[studies]
-    if list(mine.columns) == list(base.columns):
-        drawn = _draws((mine - base).to_numpy(), draws, seed)
-    else:  # the studies drawn are the same, the seeds each side's own
-        drawn = _draws(mine.to_numpy(), draws, seed) - _draws(base.to_numpy(), draws, seed, seed + 1)
-    low, high = _ends(drawn)
-    difference = mine.to_numpy().mean() - base.to_numpy().mean()
-    found = {"difference": difference, "difference_low": low, "difference_high": high}
-    if mine.shape[1] > 1 and not np.isnan(low):
-        found["p"] = two_sided_p(drawn)
+    return (mine.loc[studies].mean(axis=1) - base.loc[studies].mean(axis=1)).to_frame()
+
+
+def _resampled(rows: Mapping[str, pd.DataFrame], draws: int, seed: int) -> dict[str, np.ndarray]:
+    """Means of [studies, seeds] over studies drawn anew: [draws] for each row, NaN for fewer than FEWEST studies. Rows of equally
+    many studies share the draws."""
+    found = {name: np.full(draws, np.nan) for name in rows}
+    for number in sorted({len(row) for row in rows.values() if len(row) >= FEWEST}):
+        names = [name for name, row in rows.items() if len(row) == number]
+        by_study = np.stack([rows[name].to_numpy().mean(axis=1) for name in names])
+        found |= dict(zip(names, resampled_studies(by_study[..., None], draws, seed)[..., 0], strict=True))
     return found
 
 
-def _draws(values: np.ndarray, draws: int, seed: int, seed_of_seeds: int | None = None) -> np.ndarray:
-    """Means of [studies, seeds] over studies and seeds drawn anew: [draws], NaN for fewer than FEWEST studies."""
-    if len(values) < FEWEST:
-        return np.full(draws, np.nan)
-    return redraw_seeds(resampled_studies(values[None], draws, seed), seed if seed_of_seeds is None else seed_of_seeds)[
-        0
-    ]
+def _seeds(error: float, freedom: int, draws: int, seed: int) -> np.ndarray:
+    """What training seeds add to a mean of that standard error: [draws], 0 where nothing is known of their spread."""
+    return error * generator(seed, "seeds").standard_t(freedom, draws) if freedom else np.zeros(draws)
 
 
-def _ends(drawn: np.ndarray) -> tuple[float, float]:
-    low, high = np.percentile(drawn, [2.5, 97.5])
+def _ends(drawn: np.ndarray, within: Sequence[float] = (-np.inf, np.inf)) -> tuple[float, float]:
+    low, high = np.percentile(drawn, [2.5, 97.5]).clip(*within)
     return float(low), float(high)
+
+
+def with_control(table: pd.DataFrame) -> pd.DataFrame:
+    """The table with ``mean image``: the same score with the mean image of training in the image's place (NaN where it was not
+    asked), that is the score less what the image adds to it."""
+    added = table[table["metric"].str.endswith(GAIN)]
+    added = added.assign(metric=added["metric"].str.removesuffix(GAIN)).set_index(["metric", "method"])["value"]
+    keys = pd.MultiIndex.from_frame(table[["metric", "method"]])
+    return table.assign(**{"mean image": table["value"] - added.reindex(keys).to_numpy()})
+
+
+def summary(table: pd.DataFrame) -> pd.DataFrame:
+    """One line per metric, one column per row of the grid: 'value [low, high]', with chance, n and the number of seeds.
+
+    table: see :func:`ablation_table`. n and seeds: the fewest of the rows."""
+    text = [
+        f"{r.value:.3f}" + ("" if pd.isna(r.ci_low) else f" [{r.ci_low:.3f}, {r.ci_high:.3f}]")
+        for r in table.itertuples()
+    ]
+    wide = table.assign(text=text).pivot(index="metric", columns="method", values="text").fillna("missing")
+    facts = table.groupby("metric").agg({"chance": "mean", "n": "min", "seeds": "min"})
+    lines = facts.join(wide)[["chance", "n", "seeds", *in_order(table["method"])]]
+    return lines.loc[list(dict.fromkeys(table["metric"]))].round(3).reset_index()
 
 
 def with_cost(table: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame:
@@ -86,7 +184,7 @@ def seen_outcomes(outcomes: pd.DataFrame) -> pd.DataFrame:
     """Of the outcomes of notebook 02 what an ablation asks: those with the image, and as a metric of its own what the image adds
     to the mean image (chance 0), study by study."""
     gain = outcomes[outcomes["input"] == "image - mean image"]
-    gain = gain.assign(metric=gain["metric"] + ", image - mean image", chance=0.0)
+    gain = gain.assign(metric=gain["metric"] + GAIN, chance=0.0)
     return pd.concat([outcomes[outcomes["input"] == "image"], gain], ignore_index=True)
 
 

@@ -9,13 +9,9 @@ import pandas as pd
 
 from prdlib.evaluation.embeddings import embed_images, embed_reports
 from prdlib.evaluation.retrieval import retrieval_outcomes, retrieval_table
-from prdlib.evaluation.statistics import mean_interval
 from prdlib.evaluation.structure import structure_outcomes, structure_table
 from prdlib.models import PRDModel
-from prdlib.names import in_order
 from prdlib.text import TaggedReport
-
-KEYS = ["metric", "input"]
 
 
 def overview(
@@ -44,41 +40,6 @@ def overview(
     return table, pd.concat([queries, tests], ignore_index=True)
 
 
-def compare_methods(outcomes: pd.DataFrame, resamples: int = 1000) -> pd.DataFrame:
-    """Mean over seeds of every method and metric, with a 95 % interval over studies.
-
-    outcomes: rows of :func:`overview` with columns method and seed added. Each query's outcome is averaged over the seeds
-    first, then studies are resampled: the interval says how sure the mean of these seeds is on unseen studies; how much
-    seeds differ is in the rows with a seed of their own (their interval columns are empty).
-    Columns: metric, method, seed ('mean' or a number), value, ci_low, ci_high, n, seeds, chance.
-    """
-    rows = []
-    for (metric, source, method), part in outcomes.groupby([*KEYS, "method"], sort=False):
-        name = metric if source == "image" else f"{metric}, {source}"
-        shared = {"metric": name, "method": method, "chance": part["chance"].mean()}
-        by_query = part.groupby("query", sort=False)["outcome"].mean()
-        value, low, high = mean_interval(by_query.to_numpy(), by_query.index.to_numpy(), resamples)
-        seeds = part.groupby("seed")["outcome"].mean()
-        rows.append({**shared, "seed": "mean", "value": value, "ci_low": low, "ci_high": high,
-                     "n": len(by_query), "seeds": len(seeds)})  # fmt: skip
-        rows += [{**shared, "seed": str(s), "value": v, "n": len(by_query), "seeds": 1} for s, v in seeds.items()]
-    return pd.DataFrame(rows)
-
-
-def paired_differences(outcomes: pd.DataFrame, baseline: str = "clip", resamples: int = 1000) -> pd.DataFrame:
-    """method - ``baseline`` for every metric on the same queries, seeds averaged, 95 % interval over studies."""
-    rows = []
-    for (metric, source), part in outcomes.groupby(KEYS, sort=False):
-        wide = part.groupby(["query", "method"], sort=False)["outcome"].mean().unstack("method").dropna()
-        for method in [m for m in wide.columns if m != baseline and baseline in wide]:
-            difference = (wide[method] - wide[baseline]).to_numpy()
-            value, low, high = mean_interval(difference, wide.index.to_numpy(), resamples)
-            name = metric if source == "image" else f"{metric}, {source}"
-            rows.append({"metric": name, "method": method, "minus": baseline, "value": value, "ci_low": low,
-                         "ci_high": high, "n": len(wide), "chance": 0.0})  # fmt: skip
-    return pd.DataFrame(rows)
-
-
 def missing_runs(outcomes: pd.DataFrame, methods: Sequence[str], seeds: Sequence[int]) -> pd.DataFrame:
     """Methods x seeds of the profile: 'finished', or 'missing' where no scores were found."""
     there = set(zip(outcomes["method"], outcomes["seed"].astype(int), strict=True))
@@ -88,14 +49,3 @@ def missing_runs(outcomes: pd.DataFrame, methods: Sequence[str], seeds: Sequence
         columns=[f"seed {s}" for s in seeds],
     )
     return table.reset_index()
-
-
-def summary(table: pd.DataFrame) -> pd.DataFrame:
-    """One row per metric, one column per method: 'mean [low, high]', with chance, n and the number of seeds."""
-    mean = table[table["seed"] == "mean"]
-    text = mean.apply(lambda r: f"{r.value:.3f} [{r.ci_low:.3f}, {r.ci_high:.3f}]", axis=1)
-    wide = mean.assign(text=text).pivot(index="metric", columns="method", values="text")
-    facts = mean.groupby("metric")[["chance", "n", "seeds"]].first()
-    order = list(dict.fromkeys(mean["metric"]))
-    methods = in_order(mean["method"])
-    return facts.join(wide)[["chance", "n", "seeds", *methods]].loc[order].round(3).reset_index()
