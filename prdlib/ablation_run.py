@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
+from statistics import mean
 from typing import Any
 
 from prdlib import repro
 from prdlib.ablation import Ablation, Row, load_ablation
 from prdlib.config import ConfigError
-from prdlib.manifest import lock
+from prdlib.manifest import load_manifest, lock
 from prdlib.plan import Step, check_parameters, forget_tables
 from prdlib.repro import find_path
 from prdlib.runs import Runner, RunReport, point_latest
@@ -31,7 +31,7 @@ def run_ablation(
     """Every cell of a grid that is not finished yet, ``jobs`` at a time, and notebook 03.
 
     name, settings, data: see :func:`prdlib.ablation.load_ablation`. notebooks, folder: others than notebooks/ and papermill_runs/
-    of the project. kept: folder of kept tables, for notebook 03 (see prdlib.kept_cells).
+    of the project. kept: folder of kept tables (see prdlib.kept_cells), whose cells are not trained: 03 reads them there.
     The folder papermill_runs/<run_id> holds run.json, logs, executed notebooks, and tables and figures of 03; a
     cell's tables and checkpoint lie in the run directory of its settings. A cell that fails is missing in 03, never filled in.
     Raises ConfigError or RunError before anything runs.
@@ -41,13 +41,16 @@ def run_ablation(
     base = grid.base()
     if jobs is not None and jobs < 1:
         raise ConfigError(f"--jobs is {jobs}: it must be at least 1.")
+    from prdlib.kept_cells import kept_keys
     from prdlib.training_inputs import check_weights
 
     for row in grid.rows:
         check_weights(grid.config(row))
     run_dir = (Path(folder).resolve() if folder else repro.project_root() / "papermill_runs") / grid.run_id
     notebooks = Path(notebooks).resolve() if notebooks else repro.project_root() / "notebooks"
-    cells = [cell_step(grid, row, seed, notebooks, run_dir.parent) for row, seed in grid.cells()]
+    there = kept_keys(kept)
+    asked = [(row, seed) for row, seed in grid.cells() if (row.name, seed) not in there]
+    cells = [cell_step(grid, row, seed, notebooks, run_dir.parent) for row, seed in asked]
     call = {"profile": grid.profile, "settings": dict(settings or {}), "data": base.data.directory, "grid": str(name)}
     shown = {**call, "run_dir": str(run_dir), **({"kept": str(find_path(kept).resolve())} if kept else {})}
     last = Step("03_ablations", notebooks / "03_ablations.ipynb", shown, ())
@@ -55,7 +58,7 @@ def run_ablation(
     (run_dir / "log").mkdir(parents=True, exist_ok=True)
     jobs = jobs or base.jobs
     with lock(run_dir):
-        report(cost(grid, run_dir.parent, jobs))
+        report(cost(grid, run_dir, jobs, there & set((row.name, seed) for row, seed in grid.cells())))
 
         def run(chosen: list[Step]) -> dict[str, str]:
             runner = Runner(base, [*cells, last], chosen, run_dir, set(), jobs, report, call)
@@ -85,19 +88,38 @@ def cell_step(grid: Ablation, row: Row, seed: int, notebooks: Path, folder: Path
     return Step(f"02_pretraining-{row.slug}-seed{seed}", notebooks / "02_pretraining.ipynb", parameters, ())
 
 
-def cost(grid: Ablation, folder: Path, jobs: int) -> str:
-    """One sentence before anything starts: trainings, what is trained already, and how long the others take by what was measured.
+def cost(grid: Ablation, run_dir: Path, jobs: int, kept: Collection[tuple[str, int]] = ()) -> str:
+    """One sentence before anything starts: trainings, what is there already, and how long the others take by what was measured.
 
-    A cell is trained where its run directory below ``folder`` has a finished training, whichever run or grid made it. Whether
-    data and code are still the same is looked at when the cell runs."""
+    A cell is finished where its run directory beside ``run_dir`` has a finished training, whichever run or grid made it. Whether
+    data and code are still the same is looked at when the cell runs. A cell that is not takes as long as the finished steps of
+    its method in the grid's manifest and those of its rows, or of any method, or as long as the profile says."""
     from prdlib.training_inputs import checkpoint_folder
 
-    marks = [
-        checkpoint_folder(folder / grid.config(row).run_id, row.method, seed) / "fit.json" for row, seed in grid.cells()
-    ]
-    seconds = [json.loads(mark.read_text())["seconds"] for mark in marks if mark.is_file()]
-    expected = sum(seconds) / len(seconds) if seconds else grid.base().expected_seconds.get("02_pretraining", 60.0)
-    source = "measured here" if seconds else f"on the machine of profile {grid.profile}"
-    size = f"{len(grid.rows)} rows x {len(grid.seeds)} seeds = {len(marks)} trainings, {len(seconds)} finished"
-    left = (len(marks) - len(seconds)) * expected / jobs / 3600
-    return f"grid {grid.name}: {size}; the others take about {left:.1f} hours, {jobs} at a time ({expected:.0f} s each, {source})"
+    folders = {row.name: run_dir.parent / grid.config(row).run_id for row in grid.rows}
+    left, finished = [], 0
+    for row, seed in grid.cells():
+        if (row.name, seed) in kept:
+            continue
+        done = (checkpoint_folder(folders[row.name], row.method, seed) / "fit.json").is_file()
+        finished += done
+        left += [] if done else [row.method]
+    measured = _step_seconds({run_dir, *folders.values()})
+    every = [value for values in measured.values() for value in values]
+    usual = mean(every) if every else grid.base().expected_seconds.get("02_pretraining", 60.0)
+    hours = sum(mean(measured.get(method, [usual])) for method in left) / jobs / 3600
+    source = "measured here" if every else f"on the machine of profile {grid.profile}"
+    size = f"{len(grid.rows)} rows x {len(grid.seeds)} seeds = {len(grid.rows) * len(grid.seeds)} trainings, {finished} finished"
+    size += f", {len(kept)} kept elsewhere" if kept else ""
+    return f"grid {grid.name}: {size}; the other {len(left)} take about {hours:.1f} hours, {jobs} at a time ({source})"
+
+
+def _step_seconds(folders: Collection[Path]) -> dict[str, list[float]]:
+    """Method -> seconds of every finished notebook 02 in the manifests of these run directories."""
+    found: dict[str, list[float]] = {}
+    for folder in sorted(folders):
+        steps = load_manifest(folder)["steps"] if (folder / "run.json").is_file() else {}
+        for key, step in steps.items():
+            if key.startswith("02_") and step["status"] == "succeeded" and step.get("seconds"):
+                found.setdefault(step["parameters"]["method"], []).append(step["seconds"])
+    return found

@@ -20,14 +20,14 @@ from prdlib.training import checkpoint_folder
 if TYPE_CHECKING:
     from prdlib.notebook import Run
 
-COLUMNS = ["method", "seed", "commit", "precision", "minutes", "from", "weights"]
+COLUMNS = ["method", "seed", "commit", "precision", "minutes", "from", "settings", "weights"]
 
 
 def own_cells(run: Run) -> pd.DataFrame:
     """What made each finished training of a run or of its grid.
 
-    Columns: COLUMNS (minutes: of the training; from: the run; weights: first 16 hexadecimal digits of the SHA-256 of its
-    model.safetensors, as sha256sum gives them).
+    Columns: COLUMNS (minutes: of the training; from: the run; settings: the run directory of its settings; weights: first 16
+    hexadecimal digits of the SHA-256 of its model.safetensors, as sha256sum gives them).
     """
     grid, rows = run.grid, []
     cells = (
@@ -43,7 +43,7 @@ def own_cells(run: Run) -> pd.DataFrame:
             commit += " with changes" if fit["dirty"] else ""
             precision, minutes = fit.get("precision", "not recorded"), fit["seconds"] / 60
             weights = hashlib.sha256((path.parent / "model.safetensors").read_bytes()).hexdigest()[:16]
-            rows.append((name, seed, commit, precision, minutes, run.folder.name, weights))
+            rows.append((name, seed, commit, precision, minutes, run.folder.name, folder.name, weights))
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
@@ -75,21 +75,43 @@ def with_kept(outcomes: pd.DataFrame, cells: pd.DataFrame, folder: str, run: Run
             )
     order = {name: i for i, name in enumerate(run.rows)}
     return tuple(
-        pd.concat([a, b], ignore_index=True).sort_values(
-            "method", key=lambda names: names.map(order), kind="stable", ignore_index=True
-        )
+        _below(a, b).sort_values("method", key=lambda names: names.map(order), kind="stable", ignore_index=True)
         for a, b in ((outcomes, kept), (cells, kept_cells))
     )
 
 
-def with_kept_rows(table: pd.DataFrame, folder: str, name: str) -> pd.DataFrame:
-    """A table by method with the rows that <folder>/<name>.csv keeps of methods that it has not; as it is for '', and where
-    there was nothing to keep (a collection without twins)."""
+def kept_keys(folder: str) -> set[tuple[str, int]]:
+    """(row, seed) of every training that ``folder`` keeps; none for ''. DataError for a folder without 03_cells.csv."""
+    if not folder:
+        return set()
+    path = find_path(folder) / "03_cells.csv"
+    if not path.is_file():
+        raise DataError(f"{folder} has no {path.name}: give a folder that 'make reference GRID=...' wrote.")
+    cells = pd.read_csv(path)
+    return set(zip(cells["method"], cells["seed"], strict=True))
+
+
+def with_kept_rows(
+    table: pd.DataFrame, folder: str, name: str, run: Run, by: tuple[str, ...] = ("method",)
+) -> pd.DataFrame:
+    """A table with the rows that <folder>/<name>.csv keeps of what it has not (``by``: method, or method and seed), of the rows
+    and seeds that the run asks for; as it is for '', and where there was nothing to keep (a collection without twins)."""
     path = find_path(folder) / f"{name}.csv"
     if not folder or not path.is_file():
         return table
     kept = pd.read_csv(path)
-    return pd.concat([table, kept[~kept["method"].isin(table["method"])]], ignore_index=True)
+    asked = {"method": set(run.rows), "seed": set(run.seeds)}
+    own = set() if table.empty else set(zip(*(table[key] for key in by), strict=True))
+    keys = zip(*(kept[key] for key in by), strict=True)
+    new = [key not in own and all(part in asked[name] for part, name in zip(key, by, strict=True)) for key in keys]
+    return _below(table, kept[new])
+
+
+def _below(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:
+    """Both tables, one below the other; an empty one, whose columns have no types, leaves the other as it is."""
+    if first.empty or second.empty:
+        return (second if first.empty else first).reset_index(drop=True)
+    return pd.concat([first, second], ignore_index=True)
 
 
 def told(cells: pd.DataFrame) -> str:

@@ -289,6 +289,13 @@ class Run:
         repro.write_json(folder / f"{name}.json", json.loads(table.to_json(orient="records", double_precision=6)))
         return table.round(decimals)
 
+    def read_if_any(self, pattern: str) -> pd.DataFrame:
+        """:meth:`read`, and a table without rows where no training is finished (those of another machine are kept elsewhere)."""
+        try:
+            return self.read(pattern)
+        except FileNotFoundError:
+            return pd.DataFrame(columns=["method", "seed", "metric", "input", "query", "outcome", "chance", "seconds"])
+
     def read(self, pattern: str) -> pd.DataFrame:
         """The tables metrics/<pattern>.csv below each other; ``*`` stands for <method>-seed<k>, for the methods and seeds of
         these settings alone: what other settings left in the folder is not read.
@@ -322,22 +329,6 @@ class Run:
         facts = {"run": self.folder.name, "data": self.info["hash"], "profile": self.config.profile, **facts}
         path = save_figure(figure, self.folder / "figures" / name, **facts)
         return Image(data=small_png(path.read_bytes()))
-
-
-def common_seeds(outcomes: pd.DataFrame) -> pd.DataFrame:
-    """The rows whose seed every method has (columns method, seed), so that methods are compared on the same seeds and a
-    table's number of seeds holds for each of them. Where no seed is of all, the methods that have the commonest one (the
-    smallest of such): the others are left out, and a printed line names them."""
-    seeds = outcomes.groupby("method", sort=False)["seed"].agg(set)
-    chosen = set.intersection(*seeds)
-    if not chosen:
-        chosen = {outcomes.drop_duplicates(["method", "seed"])["seed"].value_counts().sort_index().idxmax()}
-        without = [method for method, found in seeds.items() if not found & chosen]
-        print(
-            f"No seed is finished for every method. Compared on seed {min(chosen)}; left out, without it: {', '.join(without)}."
-        )
-        outcomes = outcomes[~outcomes["method"].isin(without)]
-    return outcomes[outcomes["seed"].isin(chosen)]
 
 
 def open_run(

@@ -20,7 +20,7 @@ from prdlib.data import DataError
 from prdlib.repro import project_root, write_atomic
 
 TABLES = (
-    *("summary", "03_cells", "03_rows", "03_scores", "03_differences", "04_pointing", "04_localisation", "05_overview"),
+    *("summary", "03_cells", "03_rows", "03_scores", "03_histories", "04_pointing", "04_localisation", "05_overview"),
     *("04_maps", "04_gains", "04_curves", "04_correlations", "04_completeness", "04_cost"),
     *("04_word_scores", "04_word_curves", "04_word_correlations"),
     *(
@@ -38,7 +38,7 @@ TABLES = (
 FIGURES = (
     *(
         "03_curves",
-        "03_methods",
+        "03_forest",
         "04_pointing",
         "04_localisation",
         "04_gains",
@@ -52,7 +52,7 @@ FIGURES = (
     ),
     *("05_curves", "05_generation", "05_nli", "05_localisation", "05_image_gain", "05_dumbbells"),
 )
-GRID_TABLES = ("03_runs", "03_cells", "03_rows", "03_twins", "03_outcomes")
+GRID_TABLES = ("03_runs", "03_cells", "03_rows", "03_twins", "03_histories", "03_outcomes")
 GRID_FIGURES = ("03_forest", "03_cost", "03_curves")
 OPTIONAL = ("05_fine_tuning", "05_zero_shot_classes", "05_localisation", "05_lost", "05_binding", "05_twins", "03_twins",
             "04_pointing", "04_localisation", "04_maps", "04_gains", "04_curves", "04_correlations")  # fmt: skip
@@ -94,9 +94,21 @@ def keep_reference(run_dir: str | Path, folder: str | Path, grid: bool = False) 
         outcomes.unlink()
         for name in (NOTEBOOK, MANIFEST):
             write_atomic(made / name, portable((run_dir / name).read_text(), run_dir.parents[1]))
+        _carry_on(folder / MANIFEST, made / MANIFEST)
     shutil.rmtree(folder, ignore_errors=True)
     made.rename(folder)
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def _carry_on(before: Path, now: Path) -> None:
+    """Steps of trainings in the manifest that was kept ``before``, which this run did not make again, in that of ``now``."""
+    if before.is_file():
+        manifest = json.loads(now.read_text())
+        earlier = json.loads(before.read_text())["steps"]
+        earlier = {key: step for key, step in earlier.items() if key.startswith("02_")}
+        write_atomic(
+            now, json.dumps(manifest | {"steps": earlier | manifest["steps"]}, indent=1, ensure_ascii=False) + "\n"
+        )
 
 
 def keep_checkpoint(source: str | Path, checkpoints: str | Path) -> list[str]:

@@ -1,5 +1,7 @@
 """Ablations: rows read and refused, cells in the run directories of their settings, and what is resumed or missing."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -123,17 +125,43 @@ def test_a_grid_goes_on_where_it_stopped_and_shows_what_failed(tmp_path):
     assert sum("unchanged" in line for line in lines) == 5
 
 
-def test_the_cost_knows_what_other_runs_have_trained(tmp_path):
+def test_the_cost_knows_what_other_runs_have_trained_and_how_long_their_steps_took(tmp_path):
     grid = load_ablation(write(tmp_path))
-    assert "2 rows x 2 seeds = 4 trainings, 0 finished; the others take about" in cost(grid, tmp_path, 1)
-    assert "on the machine of profile quick" in cost(grid, tmp_path, 1)
+    run_dir = tmp_path / grid.run_id
+    assert "2 rows x 2 seeds = 4 trainings, 0 finished; the other 4 take about" in cost(grid, run_dir, 1)
+    assert "on the machine of profile quick" in cost(grid, run_dir, 1)
     row = grid.rows[0]
-    mark = checkpoint_folder(tmp_path / grid.config(row).run_id, row.method, 1) / "fit.json"
+    folder = tmp_path / grid.config(row).run_id
+    mark = checkpoint_folder(folder, row.method, 1) / "fit.json"
     mark.parent.mkdir(parents=True)
-    mark.write_text('{"seconds": 7200.0}')
-    assert "4 trainings, 1 finished; the others take about 3.0 hours, 2 at a time (7200 s each, measured here)" in cost(
-        grid, tmp_path, 2
-    )
+    mark.write_text("{}")
+    step = {"status": "succeeded", "seconds": 7200.0, "parameters": {"method": row.method}}
+    steps = {"02_pretraining-x-seed1": step, "02_pretraining-x-seed0": step | {"status": "failed", "seconds": 1.0}}
+    (folder / "run.json").write_text(json.dumps({"run_id": "x", "started": "", "steps": steps}))
+    told = cost(grid, run_dir, 2)
+    assert "4 trainings, 1 finished; the other 3 take about 3.0 hours, 2 at a time (measured here)" in told
+    kept = cost(grid, run_dir, 2, {(grid.rows[1].name, 0)})
+    assert "4 trainings, 1 finished, 1 kept elsewhere; the other 2 take about 2.0 hours" in kept
+
+
+def test_what_a_folder_keeps_is_not_trained_again(tmp_path):
+    toy(tmp_path / "notebooks", n02=KEEP)
+    last = tmp_path / "notebooks" / "03_ablations.ipynb"
+    last.write_text(last.read_text().replace("data: str", 'grid: str = \\"\\"\\nkept: str = \\"\\"\\ndata: str'))
+    (tmp_path / "kept").mkdir()
+    cells = pd.DataFrame({"method": ["clip", "clip", "unasked"], "seed": [0, 1, 0]})
+    cells.to_csv(tmp_path / "kept" / "03_cells.csv", index=False)
+    lines = []
+    report = run_ablation(write(tmp_path), notebooks=tmp_path / "notebooks", folder=tmp_path / "runs",
+                          report=lines.append, kept=str(tmp_path / "kept"))  # fmt: skip
+    assert list(report.statuses) == [
+        "02_pretraining-more-words-seed0",
+        "02_pretraining-more-words-seed1",
+        "03_ablations",
+    ]
+    assert "4 trainings, 0 finished, 2 kept elsewhere; the other 2" in lines[0]
+    with pytest.raises(DataError, match=r"has no 03_cells\.csv"):
+        run_ablation(write(tmp_path), kept=str(tmp_path))
 
 
 def test_finished_cells_are_models_by_row_and_the_others_are_left_out(tmp_path, tiny_config, tiny_data):

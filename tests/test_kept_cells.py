@@ -8,7 +8,7 @@ import pytest
 
 from prdlib.ablation import load_ablation
 from prdlib.data import DataError
-from prdlib.kept_cells import COLUMNS, own_cells, told, with_kept, with_kept_rows
+from prdlib.kept_cells import COLUMNS, kept_keys, own_cells, told, with_kept, with_kept_rows
 from prdlib.notebook import Run
 from prdlib.training import checkpoint_folder, fit
 
@@ -21,7 +21,9 @@ def outcomes(cells, value, studies=("p", "q")):
 
 
 def cells_of(cells, origin, precision="bf16"):
-    return pd.DataFrame([(m, s, "1234567", precision, 1.0, origin, "0e12") for m, s in cells], columns=COLUMNS)
+    return pd.DataFrame(
+        [(m, s, "1234567", precision, 1.0, origin, "quick-1", "0e12") for m, s in cells], columns=COLUMNS
+    )
 
 
 @pytest.fixture
@@ -73,12 +75,26 @@ def test_other_studies_and_folders_without_tables_are_refused(kept, tmp_path_fac
         with_kept(outcomes([], 1.0), cells_of([], "here"), str(tmp_path_factory.mktemp("empty")), RUN)
 
 
-def test_rows_of_a_kept_table_stand_in_for_methods_without_own(tmp_path):
-    pd.DataFrame({"method": ["a", "b"], "value": [0.1, 0.2]}).to_csv(tmp_path / "03_twins.csv", index=False)
-    own = pd.DataFrame({"method": ["b", "c"], "value": [0.8, 0.9]})
-    assert with_kept_rows(own, str(tmp_path), "03_twins").values.tolist() == [["b", 0.8], ["c", 0.9], ["a", 0.1]]
-    assert with_kept_rows(own, "", "03_twins") is own
-    assert with_kept_rows(own, str(tmp_path), "03_none") is own
+def test_rows_of_a_kept_table_stand_in_for_what_the_run_has_not_and_asks_for(tmp_path):
+    kept = pd.DataFrame({"method": ["a", "b", "unasked"], "seed": [0, 1, 0], "value": [0.1, 0.2, 0.3]})
+    kept.to_csv(tmp_path / "03_twins.csv", index=False)
+    own = pd.DataFrame({"method": ["b", "c"], "seed": [0, 0], "value": [0.8, 0.9]})
+    joined = with_kept_rows(own, str(tmp_path), "03_twins", RUN)
+    assert joined.values.tolist() == [["b", 0, 0.8], ["c", 0, 0.9], ["a", 0, 0.1]]
+    by_seed = with_kept_rows(own, str(tmp_path), "03_twins", RUN, ("method", "seed"))
+    assert by_seed["value"].tolist() == [0.8, 0.9, 0.1, 0.2]
+    assert with_kept_rows(own.iloc[:0], str(tmp_path), "03_twins", RUN)["value"].tolist() == [0.1, 0.2]
+    assert with_kept_rows(own, "", "03_twins", RUN) is own
+    assert with_kept_rows(own, str(tmp_path), "03_none", RUN) is own
+
+
+def test_all_cells_may_be_kept(kept):
+    joined, cells = with_kept(outcomes([], 1.0), cells_of([], "here"), str(kept), RUN)
+    assert len(joined) == 6
+    assert joined["outcome"].dtype == float
+    assert set(cells["from"]) == {"there"}
+    assert kept_keys(str(kept)) == {("b", 0), ("a", 0), ("a", 1), ("b", 7), ("unasked", 0)}
+    assert kept_keys("") == set()
 
 
 def test_own_cells_say_what_made_them(tmp_path, tiny_config, tiny_data):

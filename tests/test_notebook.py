@@ -8,7 +8,7 @@ import pytest
 
 from prdlib.config import ConfigError, load_profile
 from prdlib.evaluation.grounding import Phrase
-from prdlib.notebook import Run, common_seeds, open_run
+from prdlib.notebook import Run, open_run
 
 ROWS = [("clip", 0), ("prd", 0), ("prd", 1), ("prd", 10), ("gloria", 0)]
 
@@ -42,16 +42,6 @@ def test_a_table_without_a_method_is_read_once(tmp_path):
     run = run_with(tmp_path, ["clip", "prd"], [0, 1], [])
     run.keep(pd.DataFrame({"a": [1]}), "summary")
     assert len(run.read("summary")) == 1
-
-
-def test_methods_are_compared_on_the_seeds_that_all_have(capsys):
-    outcomes = pd.DataFrame([("clip", 0), ("clip", 1), ("prd", 1), ("prd", 2)], columns=["method", "seed"])
-    assert common_seeds(outcomes)["seed"].tolist() == [1, 1]
-    assert not capsys.readouterr().out
-    none_of_all = pd.DataFrame([("clip", 0), ("clip", 1), ("prd", 2), ("gloria", 2)], columns=["method", "seed"])
-    assert common_seeds(none_of_all).values.tolist() == [["prd", 2], ["gloria", 2]]
-    assert "on seed 2; left out, without it: clip." in capsys.readouterr().out
-    assert common_seeds(none_of_all.drop(3)).values.tolist() == [["clip", 0]]  # one each: the smallest
 
 
 def test_a_relative_folder_is_found_below_the_root_too(tmp_path, monkeypatch):

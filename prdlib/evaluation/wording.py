@@ -27,20 +27,80 @@ def one_training(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def against_baseline(differences: pd.DataFrame) -> str:
-    """The conclusion of notebook 03 from the rows of :func:`prdlib.evaluation.overview.paired_differences`."""
-    if differences.empty:
+SURE = 0.05  # p after Holm's correction
+# What the lines of an ablation show, by their short names.
+HEADLINES = {
+    "R@1 image to report": "R@1",
+    "R@10 image to report": "R@10",
+    "5-option accuracy": "5 options",
+    "5-option accuracy, image - mean image": "5 options, image - mean image",
+    "exchange inside a sentence": "exchange inside a sentence",
+}
+
+
+def against_baseline(rows: pd.DataFrame) -> str:
+    """The conclusion of notebook 03 from the rows of :func:`prdlib.evaluation.ablation_table.ablation_table`: what is sure after
+    Holm's correction over all of them."""
+    compared = rows.dropna(subset="minus")
+    if compared.empty:
         return "One method alone, or no baseline: there is nothing to compare."
     lines = []
-    for method in in_order(differences["method"]):
-        part = differences[differences["method"] == method]
-        above, below = part["ci_low"] > 0, part["ci_high"] < 0
+    for method in in_order(compared["method"]):
+        part = compared[compared["method"] == method]
+        sure = part["p_holm"] < SURE
         parts = []
-        for word, chosen in (("above", above), ("below", below), ("no sure difference", ~above & ~below)):
-            names = [f"{r.metric} ({r.value:+.3f})" for r in part[chosen].itertuples()]
+        for word, chosen in (("above", sure & (part["difference"] > 0)), ("below", sure & (part["difference"] < 0))):
+            names = [f"{r.metric} ({r.difference:+.3f})" for r in part[chosen].itertuples()]
             parts += [f"{word} in {', '.join(names)}"] if names else []
-        lines.append(f"{method} against {part['minus'].iloc[0]}: " + "; ".join(parts) + ".")
-    return "\n".join(lines)
+        one = part["p_holm"].isna().all()
+        said = "one seed or too few studies, so nothing is claimed" if one else "; ".join(parts) or "no sure difference"
+        lines.append(f"{method} against {part['minus'].iloc[0]}: {said}.")
+    tests = int(compared["p_holm"].notna().sum())
+    return "\n".join(
+        [*lines, f"Sure: p < {SURE} after Holm's correction over all {tests} comparisons that have two seeds or more."]
+    )
+
+
+def ablation_sheet(rows: pd.DataFrame) -> pd.DataFrame:
+    """The rows of an ablation by the scores of HEADLINES, a line for each row: 'value [low, high]', with the mean image in the
+    image's place after a bar where it was asked, and minutes of one training.
+
+    rows: of :func:`prdlib.evaluation.ablation_table.ablation_table`, with seconds and mean image."""
+
+    def cell(row: Any) -> str:
+        blind = row.blind
+        return _share(row) + ("" if pd.isna(blind) else f" | {blind:.3f}")
+
+    shown = _headlines(rows).rename(columns={"mean image": "blind"})
+    shown["minutes"] = shown["seconds"] / 60
+    return _by_row(shown, ["seeds", "minutes"], cell)
+
+
+def difference_sheet(rows: pd.DataFrame) -> pd.DataFrame:
+    """Differences to the baseline by the scores of HEADLINES, a line for each row: 'difference [low, high]', * where it is sure.
+    Empty without a baseline."""
+
+    def cell(row: Any) -> str:
+        if pd.isna(row.difference):
+            return ""
+        text = _interval(row.difference, row.difference_low, row.difference_high, "+.3f")
+        return text + (" *" if row.p_holm < SURE else "")
+
+    shown = _headlines(rows)
+    return _by_row(shown[shown["minus"].notna()], ["paired_seeds"], cell)
+
+
+def _headlines(rows: pd.DataFrame) -> pd.DataFrame:
+    return rows[rows["metric"].isin(list(HEADLINES))].assign(score=lambda t: t["metric"].map(HEADLINES))
+
+
+def _by_row(rows: pd.DataFrame, facts: list[str], cell: Callable[[Any], str]) -> pd.DataFrame:
+    """One line a row, in their order, with the facts of its first score; a score that was not asked is empty."""
+    texts = rows.assign(text=[cell(row) for row in rows.itertuples()])
+    lines = texts.drop_duplicates("method").set_index("method")[facts]
+    wide = texts.pivot(index="method", columns="score", values="text") if len(texts) else pd.DataFrame()
+    scores = [name for name in HEADLINES.values() if name in wide]
+    return lines.join(wide[scores]).fillna(dict.fromkeys(scores, "")).round(1).reset_index()
 
 
 def image_gains(gains: pd.DataFrame) -> str:

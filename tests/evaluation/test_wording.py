@@ -21,18 +21,54 @@ def test_one_training_names_what_the_image_adds():
     assert "R@1 image to report: 0.500 [0.400, 0.600], chance 0.010, among 100 reports." in said(0, 1)
 
 
-def test_differences_are_sorted_by_their_intervals():
-    table = pd.DataFrame([
-        row(method="prd", metric="a", minus="clip", value=0.2, ci_low=0.1, ci_high=0.3),
-        row(method="prd", metric="b", minus="clip", value=-0.2, ci_low=-0.3, ci_high=-0.1),
-        row(method="prd", metric="c", minus="clip", value=0.0, ci_low=-0.1, ci_high=0.1),
-    ])  # fmt: skip
-    text = wording.against_baseline(table)
-    assert text == "prd against clip: above in a (+0.200); below in b (-0.200); no sure difference in c (+0.000)."
+def compared(method, metric, difference, p_holm, seeds=3):
+    facts = {
+        "method": method,
+        "metric": metric,
+        "seeds": seeds,
+        "paired_seeds": seeds,
+        "minus": "clip",
+        "p_holm": p_holm,
+    }
+    ends = {"difference_low": difference - 0.1, "difference_high": difference + 0.1}
+    return row(**facts, difference=difference, **ends)
+
+
+ROWS = [
+    row(method="clip", metric="R@1 image to report", seeds=3),
+    compared("prd", "R@1 image to report", 0.2, 0.01),
+    compared("prd", "5-option accuracy", -0.2, 0.04),
+    compared("gloria", "R@1 image to report", 0.2, None, seeds=1),
+    compared("other", "R@1 image to report", 0.2, 0.06),
+    compared("other", "a score that is no headline", 0.0, 1.0),
+]
+
+
+def test_what_is_sure_after_the_correction_is_named_and_one_seed_claims_nothing():
+    text = wording.against_baseline(pd.DataFrame(ROWS))
+    assert text == (
+        "prd against clip: above in R@1 image to report (+0.200); below in 5-option accuracy (-0.200).\n"
+        "gloria against clip: one seed or too few studies, so nothing is claimed.\n"
+        "other against clip: no sure difference.\n"
+        "Sure: p < 0.05 after Holm's correction over all 4 comparisons that have two seeds or more."
+    )
+
+
+def test_an_ablation_is_one_line_a_row():
+    table = pd.DataFrame(ROWS).assign(seconds=90.0, **{"mean image": [None, None, 0.25, None, None, None]})
+    sheet = wording.ablation_sheet(table)
+    assert sheet.columns.tolist() == ["method", "seeds", "minutes", "R@1", "5 options"]
+    assert sheet.loc[0].tolist() == ["clip", 3, 1.5, "0.500 [0.400, 0.600]", ""]
+    assert sheet.set_index("method").loc["prd", "5 options"] == "0.500 [0.400, 0.600] | 0.250"
+    differences = wording.difference_sheet(table).set_index("method")
+    assert differences.index.tolist() == ["prd", "gloria", "other"]
+    assert differences.loc["prd"].tolist() == [3, "+0.200 [+0.100, +0.300] *", "-0.200 [-0.300, -0.100] *"]
+    assert differences.loc["gloria", "R@1"] == "+0.200 [+0.100, +0.300]"
+    assert wording.difference_sheet(table[table["method"] == "clip"]).empty
 
 
 def test_one_method_is_not_compared():
-    assert "nothing to compare" in wording.against_baseline(pd.DataFrame([]))
+    assert "nothing to compare" in wording.against_baseline(pd.DataFrame(ROWS[:1]).assign(minus=None))
 
 
 def test_gains_name_the_sure_ones_and_what_nobody_has():
