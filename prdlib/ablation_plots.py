@@ -2,22 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from textwrap import fill
 
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from scipy.optimize import isotonic_regression
 
 from prdlib.names import in_order
-from prdlib.plots import BLUE, GREY, METHOD_NAMES, RED, rows_axis
+from prdlib.plots import BLUE, GREY, METHOD_NAMES, PURPLE, RED, rows_axis
+
+BENEFITS = ("5-option accuracy", "R@1 image to report")
 
 
-def forest(table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> Figure:
+def sure_rows(table: pd.DataFrame) -> list[str]:
+    """Rows that differ from the baseline (Holm, p < .05) in 5-option accuracy or in retrieval: those that curves name."""
+    asked = (table["metric"] == "5-option accuracy") | table["metric"].str.startswith("R@")
+    return in_order(table.loc[asked & (table["p_holm"] < 0.05), "method"])
+
+
+def forest(table: pd.DataFrame, seeds: pd.DataFrame | None = None, baseline: str | None = None) -> Figure:
     """One panel per metric, one line per row: the value with its 95 % interval; orange where the difference to the baseline
     is sure after Holm's correction.
 
     table: see ``ablation_table``. seeds: columns metric, method, value, one line per training seed: the small dots.
+    baseline: None: the row that the table names as such.
     """
+    baseline = baseline or _named_baseline(table)
     metrics, rows = list(dict.fromkeys(table["metric"])), in_order(table["method"])
     columns = min(4, len(metrics))
     lines = -(-len(metrics) // columns)
@@ -29,59 +41,90 @@ def forest(table: pd.DataFrame, seeds: pd.DataFrame | None = None) -> Figure:
         part = table[table["metric"] == metric].set_index("method")
         for place, name in enumerate(rows):
             if name not in part.index:
-                axis.text(0.02, place, "missing", fontsize=7, va="center", transform=axis.get_yaxis_transform())
+                axis.text(0.02, place, "missing", fontsize=7, va="center", transform=axis.get_yaxis_transform(),
+                          bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
                 continue
             row = part.loc[name]
-            colour = GREY if pd.isna(row["minus"]) else RED if row["p_holm"] < 0.05 else BLUE
+            colour = _colour(row, baseline)
             axis.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, lw=2)
             hollow = {"mfc": "white", "mew": 1.4} if row["seeds"] == 1 else {"mec": "white"}
             axis.plot(row["value"], place, "o", color=colour, ms=5, **hollow)
             if seeds is not None:
                 own = seeds[(seeds["metric"] == metric) & (seeds["method"] == name)]["value"]
                 axis.scatter(own, np.full(len(own), place + 0.3), s=5, color=colour, alpha=0.7)
-        base = part[part["minus"].isna()]["value"]
-        if len(base):
-            axis.axvline(base.iloc[0], color=GREY, lw=0.8)
+        if baseline in part.index:
+            axis.axvline(part.loc[baseline, "value"], color=GREY, lw=0.8)
         axis.axvline(part["chance"].iloc[0], color="black", ls=":", lw=1.2)
         rows_axis(axis, rows, fill(metric, 30))
     for axis in axes.flat[len(metrics) :]:
         axis.axis("off")
-    figure.supxlabel(
-        "value with 95 % interval (hollow: one seed, over studies alone); dotted: chance; grey: the baseline; "
-        "orange: differs from it (Holm, p < .05)",
-        fontsize=8,
-    )
+    _caption(figure, "value with 95 % interval (hollow: one seed, over studies alone); dotted: chance", table, baseline)
     return figure
 
 
-def cost_benefit(table: pd.DataFrame, metric: str) -> Figure:
-    """A metric with its 95 % interval against the minutes of one training; marks are numbered, the key stands beside the axes.
+def cost_benefit(table: pd.DataFrame, metrics: Sequence[str] = BENEFITS, baseline: str | None = None) -> Figure:
+    """Metrics with their 95 % intervals against the minutes of one training, a panel for each that the table has. A mark's number
+    stands above the axes, led to its interval by a line; the key of numbers stands beside them.
 
-    table: see ``with_cost``.
+    table: see ``with_cost``. baseline: None: the row that the table names as such.
     """
-    part = table[table["metric"] == metric].set_index("method")
-    names = [name for name in in_order(part.index) if pd.notna(part.loc[name, "seconds"])]
-    longest = max(len(METHOD_NAMES.get(name, name)) for name in names)
-    figure = Figure(figsize=(5.4 + 0.075 * longest, max(3.6, 0.16 * len(names) + 0.6)), layout="constrained")
-    axis, key = figure.subplots(1, 2, width_ratios=(5.4, 0.075 * longest + 0.3))
-    for number, name in enumerate(names, start=1):
-        row, place = part.loc[name], (number - 0.5) / len(names)
-        colour = GREY if pd.isna(row["minus"]) else RED if row["p_holm"] < 0.05 else BLUE
-        minutes = row["seconds"] / 60
-        axis.plot([minutes, minutes], [row["ci_low"], row["ci_high"]], color=colour, lw=1, alpha=0.5)
-        for panel, at in ((axis, (minutes, row["value"])), (key, (0.0, place))):
-            panel.plot(*at, "o", color=colour, ms=10, mec="white", clip_on=False)
-            panel.annotate(str(number), at, fontsize=6.5, color="white", ha="center", va="center_baseline")
-        key.annotate(METHOD_NAMES.get(name, name), (0.0, place), xytext=(8, 0), textcoords="offset points", fontsize=7,
-                     va="center")  # fmt: skip
-    key.set(xlim=(-0.05, 1), ylim=(1, 0))
+    baseline = baseline or _named_baseline(table)
+    table = table[table["metric"].isin(metrics) & table["seconds"].notna()]
+    metrics = [metric for metric in metrics if metric in set(table["metric"])]
+    numbers = {name: str(number) for number, name in enumerate(in_order(table["method"]), start=1)}
+    beside = 0.075 * max(len(METHOD_NAMES.get(name, name)) for name in numbers) + 0.4
+    figure = Figure(figsize=(4.4 * len(metrics) + beside, max(3.6, 0.16 * len(numbers) + 0.8)), layout="constrained")
+    *axes, key = figure.subplots(1, len(metrics) + 1, width_ratios=(*[4.4] * len(metrics), beside))
+    for axis, metric in zip(axes, metrics, strict=True):
+        part = table[table["metric"] == metric].set_index("method")
+        minutes = part["seconds"] / 60
+        left, width = minutes.min(), np.ptp(minutes) or 1.0
+        axis.set_xlim(left - 0.08 * width, left + 1.08 * width)
+        above = spread(((minutes - left) / width + 0.08) / 1.16, min(0.036, 1 / len(part)))
+        for (name, row), minute, place in zip(part.iterrows(), minutes, above, strict=True):
+            colour, end = _colour(row, baseline), np.fmax(row["value"], row["ci_high"])
+            axis.plot([minute, minute], [row["ci_low"], row["ci_high"]], color=colour, lw=1.2, alpha=0.6)
+            axis.plot(minute, row["value"], "o", color=colour, ms=5, mec="white")
+            leader = {"arrowstyle": "-", "color": colour, "lw": 0.5, "alpha": 0.5, "shrinkA": 0, "shrinkB": 0}
+            axis.annotate(numbers[name], (minute, end), (place, 1.02), textcoords="axes fraction", color=colour, fontsize=7,
+                          ha="center", va="bottom", arrowprops=leader)  # fmt: skip
+        axis.axhline(part["chance"].iloc[0], color="black", ls=":", lw=1.2)
+        axis.set_xlabel("minutes of a training, as measured (load of the machine differs)", fontsize=8)
+        axis.set_ylabel(metric, fontsize=9)
+        axis.tick_params(labelsize=8)
+    for place, (name, number) in enumerate(numbers.items()):
+        style = {"fontsize": 7, "va": "center", "color": GREY if name == baseline else "black"}
+        key.text(0.1, place, number, ha="right", **style)
+        key.text(0.15, place, METHOD_NAMES.get(name, name), **style)
+    key.set_ylim(len(numbers) - 0.5, -0.5)
     key.axis("off")
-    axis.axhline(part["chance"].iloc[0], color="black", ls=":", lw=1.2)
-    axis.set_xlabel("minutes of one training", fontsize=9)
-    axis.set_ylabel(metric, fontsize=9)
-    figure.supxlabel(
-        "lines: 95 % interval; dotted: chance; grey: the baseline; orange: differs from it (Holm, p < .05)", fontsize=8
-    )
-    axis.margins(x=0.08)
-    axis.tick_params(labelsize=8)
+    _caption(figure, "thick lines: 95 % interval; dotted: chance", table, baseline)
     return figure
+
+
+def spread(places: Sequence[float], apart: float) -> np.ndarray:
+    """``places`` between 0 and 1, moved as little as they must be (least squares) to be in the same order and ``apart``."""
+    places = np.asarray(places, dtype=float)
+    order, steps = np.argsort(places, kind="stable"), apart * np.arange(len(places))
+    moved = np.empty_like(places)
+    moved[order] = isotonic_regression(places[order] - steps).x.clip(0, 1 - steps[-1]) + steps
+    return moved
+
+
+def _named_baseline(table: pd.DataFrame) -> str | None:
+    """The row that others are compared to, as the table names it; None where nothing is compared."""
+    return next(iter(table["minus"].dropna()), None)
+
+
+def _colour(row: pd.Series, baseline: str | None) -> str:
+    """The colour of a row, whose name is its method's."""
+    if row.name == baseline:
+        return GREY
+    return PURPLE if pd.isna(row["difference"]) else RED if row["p_holm"] < 0.05 else BLUE
+
+
+def _caption(figure: Figure, text: str, table: pd.DataFrame, baseline: str | None) -> None:
+    text += "; grey: the baseline; orange: differs from it (Holm, p < .05)"
+    if (table["difference"].isna() & (table["method"] != baseline)).any():
+        text += "; purple: no baseline to compare with"
+    figure.supxlabel(fill(text, int(17 * figure.get_figwidth())), fontsize=8)

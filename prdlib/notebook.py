@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 from prdlib import repro
 from prdlib.ablation import Ablation, load_ablation
 from prdlib.attribution import phrase_grad_cam
-from prdlib.config import RunConfig, load_profile
+from prdlib.config import ObjectiveConfig, RunConfig, load_profile
 from prdlib.data import DataError, Studies, load_studies, prepare, prepared_info
 from prdlib.data.batches import EvaluationData
 from prdlib.data.image_split import split_by_image
@@ -142,13 +142,16 @@ class Run:
             )
         return models
 
+    @cached_property
+    def objectives(self) -> dict[str, ObjectiveConfig]:
+        """Method, or row of a grid -> the settings of its objective."""
+        if self.grid:
+            return {row.name: self.grid.config(row).for_method(row.method).objective for row in self.grid.rows}
+        return {method: self.config.for_method(method).objective for method in self.config.methods}
+
     def trained_on(self) -> dict[str, tuple[str, ...]]:
         """Method, or row of a grid -> the perturbations that its training draws from (none without discrimination)."""
-        configs = {method: self.config.for_method(method) for method in self.config.methods}
-        if self.grid:
-            configs = {row.name: self.grid.config(row).for_method(row.method) for row in self.grid.rows}
-        objectives = {name: config.objective for name, config in configs.items()}
-        return {name: o.kinds if o.discrimination_weight > 0 else () for name, o in objectives.items()}
+        return {name: o.kinds if o.discrimination_weight > 0 else () for name, o in self.objectives.items()}
 
     @cached_property
     def blind_image(self) -> np.ndarray:
@@ -179,9 +182,15 @@ class Run:
             raise DataError(f"The data have no study in the split {name!r}: load more studies.")
         return EvaluationData.first_views(self.data[name], self.info["labels"])
 
-    def blind_levels(self) -> dict[str, float]:
-        """Column of a training's history -> what a blind guess reaches: log(1 + K), 1 / reports of validation, 1 / 5."""
-        levels = {"discrimination": math.log(1 + self.config.objective.copies), "validation_structure": 0.2}
+    def blind_levels(self) -> dict[str, float | dict[str, float]]:
+        """Column of a training's history -> what a blind guess reaches: 1 / reports of validation, 1 / 5, and for each method, or
+        row of a grid, that discriminates log(1 + K) of its own K, twice that with a text-only expert, which adds its own loss."""
+        guesses = {
+            name: math.log(1 + o.copies) * (2 if o.discrimination == "debiased" else 1)
+            for name, o in self.objectives.items()
+            if o.discrimination_weight > 0
+        }
+        levels = {"discrimination": guesses, "validation_structure": 0.2}
         if "validation" in self.data:
             levels["validation_R@1"] = 1 / len(set(self.data["validation"]["report_group"]))
         return levels

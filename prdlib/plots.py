@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
 from textwrap import fill
@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
@@ -26,7 +25,7 @@ from prdlib.names import in_order
 from prdlib.repro import write_json
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#666666"
-TWENTY = colormaps["tab20"].colors  # for more rows than methods have colours
+DARK, PALE = "#222222", "#BBBBBB"
 METHOD_COLOURS = {
     "clip": GREY,
     "gloria": BLUE,
@@ -194,12 +193,17 @@ def report_and_label_distributions(lengths: Mapping[str, Sequence[int]], labels:
 
 
 def learning_curves(
-    histories: Mapping[str, Sequence[pd.DataFrame]] | pd.DataFrame, chance: Mapping[str, float] | None = None
+    histories: Mapping[str, Sequence[pd.DataFrame]] | pd.DataFrame,
+    chance: Mapping[str, float | Mapping[str, float]] | None = None,
+    baseline: str | None = None,
+    sure: Collection[str] | None = None,
 ) -> Figure:
     """Losses and validation scores by epoch: a line per method, the mean of its seeds, and a band from the least to the most.
 
     histories: method -> one table per seed, or one table with columns method and seed. chance: column -> the level of a blind
-    guess, drawn dotted.
+    guess, drawn dotted, or those of each method: where they differ, each method's values are shares of its own. baseline, sure:
+    where there are more methods than colours, the one that is drawn dark and those that keep a colour and a name because they
+    differ from it surely; the others are thin and grey.
     """
     if isinstance(histories, pd.DataFrame):
         methods = dict(tuple(histories.groupby("method", sort=False)))
@@ -214,24 +218,36 @@ def learning_curves(
         "validation_structure": "validation 5-option accuracy",
     }
     shown = [k for k in panels if any(k in table for tables in histories.values() for table in tables)]
-    high = max(2.5, 0.16 * len(histories) + 0.5)
+    styles = _curve_styles(list(histories), baseline, sure)
+    high = max(2.5, 0.16 * len({style["label"] for style in styles.values()}) + 0.5)
     figure = Figure(figsize=(2.6 * len(shown) + 1.5, high), layout="constrained")
     axes = np.atleast_1d(figure.subplots(1, len(shown)))
-    others = [name for name in histories if name not in METHOD_NAMES]
-    cycle = {name: TWENTY[i % len(TWENTY)] for i, name in enumerate(others)}
+    bands = False
     for axis, key in zip(axes, shown, strict=True):
-        for method, tables in histories.items():
-            seeds = [table.set_index("epoch")[key] for table in tables if key in table]
-            if seeds:
-                told, colour = pd.concat(seeds, axis=1), cycle.get(method) or method_colour(method)
-                name = METHOD_NAMES.get(method, method)
-                axis.plot(told.index, told.mean(axis=1), color=colour, lw=1.5, marker=".", ms=4, label=name)
-                axis.fill_between(told.index, told.min(axis=1), told.max(axis=1), color=colour, alpha=0.18, lw=0)
-        if key in (chance or {}):
-            axis.axhline(chance[key], color="black", ls=":", lw=1)
+        drawn = {m: [t.set_index("epoch")[key] for t in tables if key in t] for m, tables in histories.items()}
+        drawn = {m: pd.concat(seeds, axis=1) for m, seeds in drawn.items() if seeds}
+        level, title = (chance or {}).get(key), panels[key]
+        if isinstance(level, Mapping):
+            levels = {m: level.get(m) for m in drawn}
+            level = next(iter(levels.values())) if len(set(levels.values())) == 1 else None
+            if level is None and None not in levels.values():
+                drawn = {m: told / levels[m] for m, told in drawn.items()}
+                level, title = 1.0, title.replace("(nats)", "/ blind guess")
+        for method, style in styles.items():
+            if method not in drawn:
+                continue
+            told = drawn[method]
+            axis.plot(told.index, told.mean(axis=1), **style)
+            if style["color"] != PALE and told.shape[1] > 1:
+                bands = True
+                axis.fill_between(
+                    told.index, told.min(axis=1), told.max(axis=1), color=style["color"], alpha=0.18, lw=0
+                )
+        if level is not None:
+            axis.axhline(level, color="black", ls=":", lw=1)
         axis.set_xlabel("epoch", fontsize=8)
         axis.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=6))
-        axis.set_title(panels[key], fontsize=9)
+        axis.set_title(title, fontsize=9)
         axis.tick_params(labelsize=8)
         axis.set_ylim(bottom=0)
     if chance:
@@ -239,7 +255,31 @@ def learning_curves(
     entries = [axis.get_legend_handles_labels() for axis in axes]
     named = {label: line for lines, labels in entries for line, label in zip(lines, labels, strict=True)}
     figure.legend(named.values(), named.keys(), loc="outside right upper", fontsize=7, frameon=False)
+    if bands:
+        figure.supxlabel("line: mean of the seeds; band: minimum to maximum of the seeds", fontsize=8)
     return figure
+
+
+def _curve_styles(
+    names: Sequence[str], baseline: str | None, sure: Collection[str] | None
+) -> dict[str, dict[str, Any]]:
+    """Name -> how its line is drawn, see :func:`learning_curves`, in the order of the legend."""
+    line = {"lw": 1.5, "marker": ".", "ms": 4}
+    labels = {name: METHOD_NAMES.get(name, name) for name in names}
+    if len(names) <= len(METHOD_COLOURS):
+        own = {name: METHOD_COLOURS[name] for name in names if name in METHOD_COLOURS}
+        free = iter([colour for colour in METHOD_COLOURS.values() if colour not in own.values()])
+        return {name: line | {"color": own.get(name) or next(free), "label": labels[name]} for name in names}
+    styles = {}
+    if baseline in names:
+        styles[baseline] = {"color": DARK, "lw": 2.2, "zorder": 3, "label": f"{labels[baseline]} (baseline)"}
+    colours = [colour for colour in METHOD_COLOURS.values() if colour != GREY]
+    for i, name in enumerate(name for name in names if name in (sure or ()) and name != baseline):
+        dashes = ("-", "--", ":")[i // len(colours) % 3]
+        styles[name] = line | {"color": colours[i % len(colours)], "ls": dashes, "label": labels[name]}
+    others = [name for name in names if name not in styles]
+    label = f"other rows ({len(others)})" + (": no sure difference" if sure is not None else "")
+    return styles | {name: {"color": PALE, "lw": 0.8, "zorder": 1, "label": label} for name in others}
 
 
 def scores(table: pd.DataFrame, title: str = "") -> Figure:

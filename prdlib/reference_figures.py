@@ -27,7 +27,7 @@ def _forest(folder: Path) -> Figure:
 
 
 def _cost(folder: Path) -> Figure:
-    return cost_benefit(pd.read_csv(folder / "03_rows.csv"), "R@1 image to report")
+    return cost_benefit(pd.read_csv(folder / "03_rows.csv"))
 
 
 def _table(name: str, draw: Callable[..., Figure], **options: str) -> Callable[[Path], Figure]:

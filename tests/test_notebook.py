@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from prdlib.ablation import load_ablation
 from prdlib.config import ConfigError, load_profile
 from prdlib.evaluation.grounding import Phrase
 from prdlib.notebook import Run, open_run
@@ -42,6 +43,19 @@ def test_a_table_without_a_method_is_read_once(tmp_path):
     run = run_with(tmp_path, ["clip", "prd"], [0, 1], [])
     run.keep(pd.DataFrame({"a": [1]}), "summary")
     assert len(run.read("summary")) == 1
+
+
+def test_a_blind_guess_of_each_row_has_its_own_number_of_copies(tmp_path, monkeypatch):
+    monkeypatch.setattr(Run, "data", {})
+    run = Run(load_profile("cpu"), tmp_path, load_ablation("paper"))
+    levels = run.blind_levels()["discrimination"]
+    rows = ("prd", "one copy", "shuffled words alone", "nine copies")
+    np.testing.assert_allclose([levels[row] for row in rows], np.log([4, 2, 2, 10]))
+    assert "clip" not in levels
+    debiased = Run(load_profile("cpu"), tmp_path, load_ablation("grounded")).blind_levels()["discrimination"]
+    assert debiased["debiased discrimination"] == pytest.approx(2 * debiased["plain discrimination"])
+    methods = Run(load_profile("quick"), tmp_path).blind_levels()["discrimination"]
+    assert methods == {"prd": pytest.approx(np.log(4)), "prd_no_local": pytest.approx(np.log(4))}
 
 
 def test_a_relative_folder_is_found_below_the_root_too(tmp_path, monkeypatch):

@@ -10,12 +10,13 @@ import pytest
 from matplotlib import colormaps
 from matplotlib.colors import to_rgba
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from prdlib import attention_plots, plots
-from prdlib.ablation_plots import cost_benefit, forest
+from prdlib.ablation_plots import cost_benefit, forest, spread, sure_rows
 from prdlib.attribution_methods import Explanation
 from prdlib.attribution_plots import pair_explanation
-from prdlib.plots import GREY, RED
+from prdlib.plots import BLUE, DARK, GREY, METHOD_COLOURS, PALE, PURPLE, RED
 from prdlib.scales_plot import COLOURS, PLAIN, three_scales
 
 VALUES = [0.5, 0.6, 0.7, np.nan]
@@ -109,6 +110,68 @@ def test_curves_are_the_mean_of_the_seeds_in_a_band_from_least_to_most():
     assert band.max() == pytest.approx(high["contrastive"].max())
 
 
+def lines_of(axis):
+    return {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
+
+
+def caption(figure):
+    return figure.get_supxlabel().replace("\n", " ")
+
+
+def histories(names, seeds=2, **values):
+    """Of each name and seed the same two epochs."""
+    tables = [HISTORY.assign(method=name, seed=seed, **values) for name in names for seed in range(seeds)]
+    return pd.concat(tables, ignore_index=True)
+
+
+def test_a_few_curves_have_a_colour_each_and_a_caption_for_bands():
+    names = ["clip", "prd", "one copy", "batch 32", "T 1", "T 0.1", "phrases", "tau 3"]
+    figure = plots.learning_curves(histories(names), {"validation_structure": 0.2}, "clip", ["prd"])
+    lines = lines_of(figure.axes[0])
+    colours = {name: to_rgba(line.get_color()) for name, line in lines.items()}
+    assert colours["CLIP"] == to_rgba(METHOD_COLOURS["clip"])
+    assert len({colours[name] for name in ("CLIP", "PRD", *names[2:])}) == len(names)
+    assert "minimum to maximum of the seeds" in caption(figure)
+    assert caption(plots.learning_curves(histories(names, seeds=1))) == ""
+
+
+def test_of_many_curves_the_baseline_and_the_sure_rows_stand_out():
+    names = [f"row {i}" for i in range(20)]
+    axis = plots.learning_curves(histories(names), None, "row 3", ["row 5", "row 7"]).axes[0]
+    lines = lines_of(axis)
+    assert list(lines)[:3] == ["row 3 (baseline)", "row 5", "row 7"]
+    assert set(lines) == {"row 3 (baseline)", "row 5", "row 7", "other rows (17): no sure difference"}
+    assert lines["row 3 (baseline)"].get_color() == DARK
+    assert lines["row 3 (baseline)"].get_linewidth() > lines["row 5"].get_linewidth()
+    assert len({lines[name].get_color() for name in ("row 5", "row 7")} | {DARK, PALE}) == 4
+    grey = [line for line in axis.lines if line.get_color() == PALE]
+    assert len(grey) == 17
+    assert {line.get_linewidth() for line in grey} == {0.8}
+    assert len(axis.collections) == 3  # bands of those that have a name
+    assert set(lines_of(plots.learning_curves(histories(names)).axes[0])) == {"other rows (20)"}
+
+
+def test_more_sure_rows_than_colours_differ_in_their_dashes():
+    names = [f"row {i}" for i in range(20)]
+    lines = lines_of(plots.learning_curves(histories(names), None, "row 0", names[1:]).axes[0])
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines.values()}) == 20
+
+
+def discrimination_panel(levels):
+    table = pd.concat([histories(["a"], discrimination=[0.6, 0.3]), histories(["b"], discrimination=[1.2, 0.6])])
+    axis = plots.learning_curves(table, {"discrimination": levels}).axes[1]
+    level = [float(line.get_ydata()[0]) for line in axis.lines if line.get_linestyle() == ":"]
+    return axis.get_title(), [line.get_ydata().tolist() for line in axis.lines if line.get_linestyle() != ":"], level
+
+
+def test_rows_with_other_numbers_of_copies_are_shares_of_their_own_blind_guess():
+    assert discrimination_panel({"a": 0.6, "b": 1.2}) == ("discrimination loss / blind guess", [[1.0, 0.5]] * 2, [1.0])
+    nats = "discrimination loss (nats)", [[0.6, 0.3], [1.2, 0.6]]
+    assert discrimination_panel({"a": 1.4, "b": 1.4, "c": 9.0}) == (*nats, [1.4])  # c has no such loss
+    assert discrimination_panel(1.4) == (*nats, [1.4])
+    assert discrimination_panel({"a": 1.4}) == (*nats, [])  # nothing is known of b
+
+
 def marks(original, copy):
     axis = plots.perturbation_sheet(original.split(), {"copy": copy.split()}).axes[0]
     names = {"#333333": "kept", plots.RED: "moved", plots.PURPLE: "new", plots.GREY: "lost"}
@@ -170,24 +233,98 @@ def test_three_scales_draw_each_segment_in_the_colour_of_its_box():
     assert to_rgba(box.get_edgecolor()) == to_rgba(COLOURS[0])
 
 
+ROWS = pd.DataFrame(
+    [
+        ["m", "a", 0.5, 0.4, 0.6, 2, 0.1, None, None, None],
+        ["m", "b", 0.8, 0.7, 0.9, 1, 0.1, "a", 0.3, 0.01],
+        ["m", "c", 0.6, 0.5, 0.7, 2, 0.1, "a", 0.1, 0.5],
+        ["k", "a", 0.5, 0.4, 0.6, 2, 0.1, None, None, None],
+        ["n", "b", 0.3, 0.2, 0.4, 2, 0.1, None, None, None],
+    ],
+    columns=["metric", "method", "value", "ci_low", "ci_high", "seeds", "chance", "minus", "difference", "p_holm"],
+).assign(seconds=[60.0, 61.0, 240.0, 60.0, 61.0])  # fmt: skip
+
+
+def colours_of_marks(axis):
+    return [to_rgba(line.get_markeredgecolor() if line.get_markerfacecolor() == "white" else line.get_markerfacecolor())
+            for line in axis.lines if line.get_marker() == "o"]  # fmt: skip
+
+
 def test_a_forest_marks_sure_differences_and_what_is_missing():
-    rows = [
-        ["m", "a", 0.5, 0.4, 0.6, 2, 0.1, None, None],
-        ["m", "b", 0.8, 0.7, 0.9, 1, 0.1, "a", 0.01],
-        ["k", "a", 0.5, 0.4, 0.6, 2, 0.1, None, None],
-    ]
-    names = ["metric", "method", "value", "ci_low", "ci_high", "seeds", "chance", "minus", "p_holm"]
-    table = pd.DataFrame(rows, columns=names)
-    figure = forest(table.assign(seconds=60.0), table)
+    figure = forest(ROWS, ROWS)
     first, second = figure.axes[:2]
-    assert {to_rgba(line.get_color()) for line in first.lines} >= {to_rgba(RED), to_rgba(GREY)}
-    marks = [line for line in first.lines if line.get_marker() == "o"]
-    assert [to_rgba(mark.get_markerfacecolor()) for mark in marks] == [to_rgba(GREY), to_rgba("white")]  # b: one seed
-    assert [text.get_text() for text in second.texts] == ["missing"]
-    axis = cost_benefit(table.assign(seconds=60.0), "m").axes[0]
-    key = axis.figure.axes[1]
-    assert [text.get_text() for text in axis.texts] == ["1", "2"]
-    assert [text.get_text() for text in key.texts] == ["1", "a", "2", "b"]
+    assert colours_of_marks(first) == [to_rgba(colour) for colour in (GREY, RED, BLUE)]
+    assert [line.get_markerfacecolor() for line in first.lines if line.get_marker() == "o"][1] == "white"  # one seed
+    assert [text.get_text() for text in second.texts] == ["missing"] * 2
+
+
+def levels_of(axis):
+    """Values at which a line crosses the whole panel."""
+    whole = [line for line in axis.lines if list(line.get_ydata()) == [0, 1]]
+    return {float(line.get_xdata()[0]): line.get_color() for line in whole}
+
+
+@pytest.mark.parametrize("baseline", [None, "a"])
+def test_a_forest_invents_no_baseline_where_it_is_missing(baseline):
+    figure = forest(ROWS, baseline=baseline)
+    assert levels_of(figure.axes[0]) == {0.5: GREY, 0.1: "black"}
+    assert levels_of(figure.axes[2]) == {0.1: "black"}
+    assert colours_of_marks(figure.axes[2]) == [to_rgba(PURPLE)]
+    assert "purple: no baseline to compare with" in caption(figure)
+    compared = forest(ROWS[ROWS["metric"] != "n"], baseline=baseline)
+    assert "grey: the baseline" in caption(compared)
+    assert "purple" not in caption(compared)
+
+
+def test_one_row_alone_is_the_baseline_only_when_it_is_named():
+    alone = ROWS[ROWS["metric"] == "n"]
+    assert colours_of_marks(forest(alone).axes[0]) == [to_rgba(PURPLE)]
+    assert colours_of_marks(forest(alone, baseline="b").axes[0]) == [to_rgba(GREY)]
+
+
+def overlapping(figure, texts):
+    """Whether the letters of any two texts meet, their leaders left aside."""
+    figure.draw_without_rendering()
+    boxes = [Text.get_window_extent(text) for text in texts]
+    return any(one.overlaps(other) for i, one in enumerate(boxes) for other in boxes[:i])
+
+
+def test_costs_have_a_panel_for_each_metric_and_numbers_that_do_not_hide_each_other():
+    figure = cost_benefit(ROWS, ("m", "n", "absent"))
+    first, second, key = figure.axes
+    assert [axis.get_ylabel() for axis in (first, second)] == ["m", "n"]
+    assert "as measured" in first.get_xlabel()
+    assert [text.get_text() for text in first.texts] == ["1", "2", "3"]
+    assert [text.get_text() for text in second.texts] == ["2"]  # b has one number in all panels
+    assert [text.get_text() for text in key.texts] == ["1", "a", "2", "b", "3", "c"]
+    assert colours_of_marks(first) == [to_rgba(colour) for colour in (GREY, RED, BLUE)]
+    assert colours_of_marks(second) == [to_rgba(PURPLE)]
+    assert not overlapping(figure, first.texts)
+    assert [text.xy for text in first.texts] == [
+        (1.0, 0.6),
+        (pytest.approx(61 / 60), 0.9),
+        (4.0, 0.7),
+    ]  # where each leads
+
+
+def test_the_numbers_of_two_dozen_trainings_of_equal_time_stand_apart():
+    many = pd.concat([ROWS.iloc[[1]].assign(method=f"row {i}") for i in range(25)], ignore_index=True)
+    figure = cost_benefit(many, ["m"])
+    assert len(figure.axes[0].texts) == 25
+    assert not overlapping(figure, figure.axes[0].texts)
+
+
+def test_places_are_spread_no_further_than_they_must_be():
+    np.testing.assert_allclose(spread([0.9, 0.1, 0.5], 0.2), [0.9, 0.1, 0.5])
+    np.testing.assert_allclose(spread([0.5, 0.5, 0.1], 0.2), [0.4, 0.6, 0.1])
+    np.testing.assert_allclose(spread([0.0, 0.0, 1.0, 1.0], 0.25), [0.0, 0.25, 0.75, 1.0])
+    np.testing.assert_allclose(spread([0.99] * 5, 0.25), [0.0, 0.25, 0.5, 0.75, 1.0])
+
+
+def test_curves_name_rows_that_differ_in_five_options_or_in_retrieval():
+    metrics = ["R@5 report to image", "5-option accuracy", "5-option accuracy", "exchange inside a sentence"]
+    table = pd.DataFrame({"metric": metrics, "method": ["b", "b", "c", "d"], "p_holm": [0.01, 0.02, 0.05, 0.001]})
+    assert sure_rows(table) == ["b"]
 
 
 def drawn(array):
