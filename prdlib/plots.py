@@ -218,6 +218,8 @@ def learning_curves(
         "validation_structure": "validation 5-option accuracy",
     }
     shown = [k for k in panels if any(k in table for tables in histories.values() for table in tables)]
+    if not shown:
+        return _sentence("No training's history was kept: there are no curves to draw.")
     styles = _curve_styles(list(histories), baseline, sure)
     high = max(2.5, 0.16 * len({style["label"] for style in styles.values()}) + 0.5)
     figure = Figure(figsize=(2.6 * len(shown) + 1.5, high), layout="constrained")
@@ -282,17 +284,20 @@ def _curve_styles(
     return styles | {name: {"color": PALE, "lw": 0.8, "zorder": 1, "label": label} for name in others}
 
 
+def _sentence(text: str) -> Figure:
+    """What stands in a figure's place where there is nothing to draw."""
+    figure = Figure(figsize=(7.2, 0.9), layout="constrained")
+    figure.text(0.5, 0.5, text, ha="center", fontsize=9)
+    return figure
+
+
 def scores(table: pd.DataFrame, title: str = "") -> Figure:
     """Any tidy table as a dot plot: columns label, value, ci_low, ci_high, chance, and optionally series (colour).
 
     An empty table is drawn as the sentence that nothing could be scored.
     """
     if table.empty:
-        figure = Figure(figsize=(7.2, 0.9), layout="constrained")
-        figure.text(
-            0.5, 0.5, f"{title}: nothing to score in these data (no true boxes or no labels)", ha="center", fontsize=9
-        )
-        return figure
+        return _sentence(f"{title}: nothing to score in these data (no true boxes or no labels)")
     labels = list(dict.fromkeys(table["label"]))
     series = list(dict.fromkeys(table["series"])) if "series" in table else [None]
     figure = Figure(figsize=(7.2, 0.105 * len(labels) * (len(series) + 1) + 1.2), layout="constrained")

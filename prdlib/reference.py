@@ -1,9 +1,9 @@
 """Reference results: what of a finished run is kept in git. Numbers and plots of scores, never an image or a report.
 
 ``python -m prdlib.reference PROFILE_OR_GRID [FOLDER]`` keeps papermill_runs/latest (make reference): tables, plots with what they
-show, tables of ``evaluate --output papermill_runs/latest/<task>``, and of an ablation's run the outcome of every study, the
-manifest, and notebook 03 as it was executed, with paths below the project's root. With the folder of a training of the phantom in
-place of a name it keeps this checkpoint.
+show, tables of ``evaluate --output papermill_runs/latest/<task>``, the outcome of every study, the manifest, and notebook 03 as
+it was executed, with paths below the project's root. With the folder of a training of the phantom in place of a name it keeps
+this checkpoint.
 """
 
 from __future__ import annotations
@@ -20,7 +20,17 @@ from prdlib.data import DataError
 from prdlib.repro import project_root, write_atomic
 
 TABLES = (
-    *("summary", "03_cells", "03_rows", "03_scores", "03_histories", "04_pointing", "04_localisation", "05_overview"),
+    *(
+        "summary",
+        "03_cells",
+        "03_rows",
+        "03_scores",
+        "03_histories",
+        "03_outcomes",
+        "04_pointing",
+        "04_localisation",
+        "05_overview",
+    ),
     *("04_maps", "04_gains", "04_curves", "04_correlations", "04_completeness", "04_cost"),
     *("04_word_scores", "04_word_curves", "04_word_correlations"),
     *(
@@ -55,6 +65,7 @@ FIGURES = (
 GRID_TABLES = ("03_runs", "03_cells", "03_rows", "03_twins", "03_histories", "03_outcomes")
 GRID_FIGURES = ("03_forest", "03_cost", "03_curves")
 OPTIONAL = ("05_fine_tuning", "05_zero_shot_classes", "05_localisation", "05_lost", "05_binding", "05_twins", "03_twins",
+            "03_histories",
             "04_pointing", "04_localisation", "04_maps", "04_gains", "04_curves", "04_correlations")  # fmt: skip
 TASKS = ("structure", "auroc", "localisation", "matching")
 CHECKPOINT = (
@@ -78,6 +89,7 @@ def keep_reference(run_dir: str | Path, folder: str | Path, grid: bool = False) 
     for name in GRID_TABLES if grid else TABLES:
         if name not in empty:
             _copy(run_dir / "metrics" / f"{name}.csv", made)
+    empty |= {"03_curves"} if "03_histories" in empty else set()
     for name in GRID_FIGURES if grid else FIGURES:
         for suffix in (".png", ".json") if name not in empty else ():
             _copy(run_dir / "figures" / f"{name}{suffix}", made)
@@ -86,15 +98,14 @@ def keep_reference(run_dir: str | Path, folder: str | Path, grid: bool = False) 
             if path.suffix in (".csv", ".json", ".png"):
                 (made / task).mkdir(exist_ok=True)
                 shutil.copy(path, made / task)
-    if grid:
-        outcomes = made / "03_outcomes.csv"
-        (made / "03_outcomes.csv.xz").write_bytes(
-            lzma.compress(outcomes.read_bytes(), preset=9 | lzma.PRESET_EXTREME)
-        )  # gzip: twice as large
-        outcomes.unlink()
-        for name in (NOTEBOOK, MANIFEST):
-            write_atomic(made / name, portable((run_dir / name).read_text(), run_dir.parents[1]))
-        _carry_on(folder / MANIFEST, made / MANIFEST)
+    outcomes = made / "03_outcomes.csv"
+    (made / "03_outcomes.csv.xz").write_bytes(
+        lzma.compress(outcomes.read_bytes(), preset=9 | lzma.PRESET_EXTREME)
+    )  # gzip: twice as large
+    outcomes.unlink()
+    for name in (NOTEBOOK, MANIFEST):
+        write_atomic(made / name, portable((run_dir / name).read_text(), run_dir.parents[1]))
+    _carry_on(folder / MANIFEST, made / MANIFEST)
     shutil.rmtree(folder, ignore_errors=True)
     made.rename(folder)
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())

@@ -124,6 +124,12 @@ def histories(names, seeds=2, **values):
     return pd.concat(tables, ignore_index=True)
 
 
+def test_without_a_history_a_sentence_stands_in_the_figures_place():
+    figure = plots.learning_curves(pd.DataFrame(columns=["method", "seed"]), {"discrimination": 1.0})
+    assert not figure.axes
+    assert "no curves to draw" in figure.texts[0].get_text()
+
+
 def test_a_few_curves_have_a_colour_each_and_a_caption_for_bands():
     names = ["clip", "prd", "one copy", "batch 32", "T 1", "T 0.1", "phrases", "tau 3"]
     figure = plots.learning_curves(histories(names), {"validation_structure": 0.2}, "clip", ["prd"])

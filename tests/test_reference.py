@@ -45,10 +45,9 @@ def run_dir(tmp_path):
 
 def test_a_run_keeps_tables_plots_and_tasks_and_no_pdf(run_dir, tmp_path):
     kept = keep_reference(run_dir, tmp_path / "kept")
-    assert set(kept) == {
-        *(f"{name}.csv" for name in TABLES), *(f"{name}{s}" for name in FIGURES for s in (".png", ".json")),
-        "structure/image_gain.csv",
-    }  # fmt: skip
+    tables = {f"{name}.csv" for name in TABLES} - {"03_outcomes.csv"} | {"03_outcomes.csv.xz"}
+    plots = {f"{name}{suffix}" for name in FIGURES for suffix in (".png", ".json")}
+    assert set(kept) == {*tables, *plots, "structure/image_gain.csv", "run.json", "03_ablations.ipynb"}
 
 
 def test_an_ablation_keeps_outcomes_notebook_and_manifest_with_paths_of_the_project(run_dir, tmp_path):
@@ -59,6 +58,17 @@ def test_an_ablation_keeps_outcomes_notebook_and_manifest_with_paths_of_the_proj
     assert manifest == {"status": "succeeded", "parameters": {"run_dir": "papermill_runs/demo-1234"}}
     notebook = json.loads((tmp_path / "kept" / "03_ablations.ipynb").read_text())
     assert notebook["cells"][0]["source"] == ['run_dir = "papermill_runs/demo-1234"']
+
+
+def test_a_manifest_keeps_the_trainings_that_an_earlier_one_knew(run_dir, tmp_path):
+    before = {"steps": {"02_pretraining-prd-seed0": {"status": "succeeded"}, "03_ablations": {"status": "failed"}}}
+    (tmp_path / "kept").mkdir()
+    (tmp_path / "kept" / "run.json").write_text(json.dumps(before))
+    keep_reference(run_dir, tmp_path / "kept", grid=True)
+    steps = json.loads((tmp_path / "kept" / "run.json").read_text())["steps"]
+    assert {name: step["status"] for name, step in steps.items()} == {
+        "02_pretraining-prd-seed0": "succeeded", "03_ablations": "succeeded",
+    }  # fmt: skip
 
 
 def test_other_folders_are_named_by_their_last_part():
