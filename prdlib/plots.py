@@ -279,7 +279,7 @@ def scores(table: pd.DataFrame, title: str = "") -> Figure:
 
 
 def method_scores(table: pd.DataFrame) -> Figure:
-    """The ablation: one panel per metric, one row per method; dots are seeds, the bar is the 95 % interval over studies.
+    """The ablation: one panel per metric, one row per method; dots are seeds, the bar is the 95 % interval of the table.
 
     Columns: metric, method, seed, value, ci_low, ci_high, chance; a row with seed 'mean' is drawn as the large dot.
     """

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from prdlib.ablation_plots import cost_benefit, forest
 from prdlib.attention_plots import localisation_scores
 from prdlib.faithfulness_plots import gains_over_controls, insertion_deletion_curves, map_correlations
-from prdlib.plots import save_figure
+from prdlib.plots import method_scores, save_figure
 from prdlib.repro import project_root
 from prdlib.structure_plots import gain_dumbbells, gain_heat_map
 
@@ -24,6 +24,14 @@ def _forest(folder: Path) -> Figure:
     outcomes = pd.read_csv(folder / "03_outcomes.csv.xz")
     by_seed = outcomes.groupby(["metric", "method", "seed"])["outcome"].mean().rename("value").reset_index()
     return forest(pd.read_csv(folder / "03_rows.csv"), by_seed)
+
+
+def _methods(folder: Path) -> Figure:
+    """Means and intervals over studies and seeds, the dots of single seeds from the scores."""
+    rows, scores = pd.read_csv(folder / "03_rows.csv"), pd.read_csv(folder / "03_scores.csv")
+    seeds = scores[(scores["seed"] != "mean") & scores["metric"].isin(rows["metric"])]
+    means = rows[rows["metric"].isin(seeds["metric"])].assign(seed="mean")
+    return method_scores(pd.concat([means, seeds], ignore_index=True))
 
 
 def _cost(folder: Path) -> Figure:
@@ -40,6 +48,7 @@ DRAWN: dict[str, dict[str, Callable[[Path], Figure]]] = {
         "heat_map": _table("image_gain.csv", gain_heat_map),
         "dumbbells": _table("image_gain.csv", gain_dumbbells),
     },
+    "03_scores.csv": {"03_methods": _methods},
     "03_outcomes.csv.xz": {"03_forest": _forest, "03_cost": _cost},
     "04_gains.csv": {
         "04_localisation": _table("04_localisation.csv", localisation_scores),
