@@ -56,7 +56,9 @@ figures: quick
 # GRID=grounded keeps the rows of an ablation (run --grid) instead: see prdlib/reference.py.
 reference: $(STAMP)
 	$(PY) -m prdlib.reference $(or $(GRID),$(PROFILE)) $(NAME)
+	$(PY) -m prdlib.reference_figures
 	$(PY) tests/test_readme.py
+	$(PY) tests/test_pages.py
 
 format: $(STAMP)
 	$(PY) -m ruff check --fix .

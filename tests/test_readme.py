@@ -148,17 +148,11 @@ def gain(row: pd.Series) -> str:
 
 def located(folder: Path) -> Iterator[Line]:
     """Localisation by the similarity, and its gain over the best control: of all seeds, or of the first in notebook 04."""
-    paths = [
-        path
-        for path in (folder / "localisation" / "localisation.csv", folder / "04_localisation.csv")
-        if path.is_file()
-    ]
-    if paths:
-        table = pd.read_csv(paths[0])
-        table = table[table["maps"] == "similarity"] if "maps" in table else table
-        for (metric, given), part in table[table["input"].isin(["image", "gain over best control"])].groupby(
-            ["metric", "input"], sort=False
-        ):
+    paths = folder / "localisation" / "localisation.csv", folder / "04_localisation.csv"
+    for table in [pd.read_csv(path) for path in paths if path.is_file()][:1]:
+        shown = table[table["input"].isin(["image", "gain over best control"])]
+        shown = shown[shown["maps"] == "similarity"] if "maps" in shown else shown
+        for (metric, given), part in shown.groupby(["metric", "input"], sort=False):
             title = f"{metric}, {given} (phrases of {part['studies'].iloc[0]} studies)"
             yield title, part["chance"].iloc[0], part.set_index("method"), with_interval
 
