@@ -52,11 +52,13 @@ figures: quick
 # Keep the numbers and score plots of the newest run in git (no image and no report): make run PROFILE=cpu, then this. Seeds
 # beyond the profile's: make run PROFILE=cpu OPTIONS='--set seeds=[0,1,2]'. Before this, the tables of all seeds: python -m prdlib
 # evaluate --profile cpu --set 'seeds=[0,1,2]' --output papermill_runs/latest/structure; with --task auroc, localisation or
-# matching, .../auroc and so on. NAME: of the folder, where it is not the profile's: NAME=grounded for the methods of grounded PRD.
+# matching, .../auroc and so on. NAME: of the folder, where it is not the profile's.
 # GRID=grounded keeps the rows of an ablation (run --grid) instead: see prdlib/reference.py.
 reference: $(STAMP)
 	$(PY) -m prdlib.reference $(or $(GRID),$(PROFILE)) $(NAME)
+	$(PY) -m prdlib.reference_figures
 	$(PY) tests/test_readme.py
+	$(PY) tests/test_pages.py
 
 format: $(STAMP)
 	$(PY) -m ruff check --fix .

@@ -10,7 +10,6 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from difflib import SequenceMatcher
 from pathlib import Path
-from textwrap import fill
 from typing import Any
 
 import numpy as np
@@ -320,39 +319,6 @@ def scores(table: pd.DataFrame, title: str = "") -> Figure:
     axis.set(xlabel=f"{metrics[0] if len(metrics) == 1 else 'share'}, 95 % interval", title=title)
     axis.grid(axis="x", color="#DDDDDD", lw=0.6)
     axis.legend(fontsize=8, frameon=False, loc="center left", bbox_to_anchor=(1, 0.5))
-    return figure
-
-
-def method_scores(table: pd.DataFrame) -> Figure:
-    """The ablation: one panel per metric, one row per method; dots are seeds, the bar is the 95 % interval over studies.
-
-    Columns: metric, method, seed, value, ci_low, ci_high, chance; a row with seed 'mean' is drawn as the large dot.
-    """
-    metrics = list(dict.fromkeys(table["metric"]))
-    methods = in_order(table["method"])
-    columns = min(3, len(metrics))
-    rows = -(-len(metrics) // columns)
-    figure = Figure(figsize=(3.3 * columns + 0.8, (0.36 * len(methods) + 1.1) * rows), layout="constrained")
-    axes = np.atleast_2d(figure.subplots(rows, columns, squeeze=False))
-    for axis, metric in zip(axes.flat, metrics, strict=False):
-        part = table[table["metric"] == metric]
-        for i, method in enumerate(methods):
-            mine = part[part["method"] == method]
-            mean = mine[mine["seed"] == "mean"]
-            seeds = mine[mine["seed"] != "mean"]
-            axis.scatter(seeds["value"], np.full(len(seeds), i), s=14, color=method_colour(method), alpha=0.6, zorder=3)
-            for row in mean.itertuples():
-                axis.plot([row.ci_low, row.ci_high], [i, i], color=method_colour(method), lw=2.2)
-                axis.scatter(row.value, i, s=46, color=method_colour(method), edgecolor="white", zorder=4)
-        chance = part["chance"].dropna()
-        if len(chance):
-            axis.axvline(chance.iloc[0], color="black", ls=":", lw=1.2)
-        rows_axis(axis, methods, fill(metric, 34))
-    for axis in axes.flat[len(metrics) :]:
-        axis.axis("off")
-    figure.supxlabel(
-        "value: large dot and bar = mean and 95 % interval, small dots = seeds, dotted = chance", fontsize=8
-    )
     return figure
 
 

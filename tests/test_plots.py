@@ -24,8 +24,6 @@ SCORES = pd.DataFrame(
     {"label": ["a", "b"] * 2, "series": ["clip", "clip", "prd", "prd"], "value": VALUES, "chance": 0.5}
 )
 SCORES = SCORES.assign(ci_low=SCORES["value"] - 0.1, ci_high=SCORES["value"] + 0.1)
-SEEDS = pd.DataFrame({"metric": "m", "method": "clip", "seed": ["mean", "0"], "value": 0.5, "chance": 0.2})
-SEEDS = SEEDS.assign(ci_low=0.4, ci_high=0.6)
 MAPS = np.random.default_rng(0).random((2, 8, 8))
 HISTORY = pd.DataFrame(
     {"epoch": [1, 2], "contrastive": [3.0, 2.0], "validation_structure": [0.2, 0.4], "method": "clip", "seed": 0}
@@ -52,7 +50,6 @@ FIGURES = {
     ),
     "curves": lambda: plots.learning_curves(HISTORY),
     "scores": lambda: plots.scores(SCORES, "title"),
-    "methods": lambda: plots.method_scores(SEEDS),
     "localisation": lambda: attention_plots.localisation_scores(LOCATED),
     "words": lambda: attention_plots.word_maps(np.zeros((8, 8), np.uint8), MAPS, ["left", "effusion"], [[0, 0, 0.5, 0.5]] * 2),
     "controls": lambda: attention_plots.maps_with_controls(
