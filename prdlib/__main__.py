@@ -51,7 +51,9 @@ def parser() -> argparse.ArgumentParser:
         "--kept", default="", help="with --grid: tables kept of another machine's trainings, joined in notebook 03"
     )
     run.add_argument("--jobs", type=int, help="steps at the same time")
-    run.add_argument("--only", metavar="STEP", help="this step alone: for a cluster's queue, see cluster/")
+    run.add_argument(
+        "--only", metavar="STEP", help="this step (of --grid: cell) alone: for a cluster's queue, see cluster/"
+    )
     status.add_argument("run_dir", nargs="?", default="", help="default: the newest run")
     pretrain.add_argument("--method", default="prd")
     pretrain.add_argument("--seed", type=int, default=0)
@@ -122,9 +124,9 @@ def _run(options: argparse.Namespace) -> int:
 
     settings = settings_of(options.set)
     if options.grid:
-        if options.start_from or options.only:
-            raise ConfigError("--grid runs what is not finished: leave --from and --only out.")
-        report = run_ablation(options.grid, settings, options.data, options.jobs, kept=options.kept)
+        if options.start_from:
+            raise ConfigError("--grid runs what is not finished: leave --from out.")
+        report = run_ablation(options.grid, settings, options.data, options.jobs, kept=options.kept, only=options.only)
     else:
         report = run_pipeline(
             options.profile, settings, options.data, options.start_from, options.jobs, only=options.only

@@ -12,8 +12,8 @@ from typing import Any
 from prdlib import repro
 from prdlib.ablation import Ablation, Row, load_ablation
 from prdlib.config import ConfigError
-from prdlib.manifest import load_manifest, lock
-from prdlib.plan import Step, check_parameters, forget_tables
+from prdlib.manifest import load_manifest, read_manifest, runner_lock
+from prdlib.plan import Step, check_parameters, find_step, forget_tables
 from prdlib.repro import find_path
 from prdlib.runs import Runner, RunReport, point_latest
 
@@ -27,11 +27,13 @@ def run_ablation(
     notebooks: str | Path | None = None,
     folder: str | Path | None = None,
     kept: str = "",
+    only: str | None = None,
 ) -> RunReport:
     """Every cell of a grid that is not finished yet, ``jobs`` at a time, and notebook 03.
 
     name, settings, data: see :func:`prdlib.ablation.load_ablation`. notebooks, folder: others than notebooks/ and papermill_runs/
     of the project. kept: folder of kept tables (see prdlib.kept_cells), whose cells are not trained: 03 reads them there.
+    only: the step of one cell, or 03_ablations, alone; other calls may run other steps meanwhile.
     The folder papermill_runs/<run_id> holds run.json, logs, executed notebooks, and tables and figures of 03; a
     cell's tables and checkpoint lie in the run directory of its settings. A cell that fails is missing in 03, never filled in.
     Raises ConfigError or RunError before anything runs.
@@ -44,8 +46,6 @@ def run_ablation(
     from prdlib.kept_cells import kept_keys
     from prdlib.training_inputs import check_weights
 
-    for row in grid.rows:
-        check_weights(grid.config(row))
     run_dir = (Path(folder).resolve() if folder else repro.project_root() / "papermill_runs") / grid.run_id
     notebooks = Path(notebooks).resolve() if notebooks else repro.project_root() / "notebooks"
     there = kept_keys(kept)
@@ -54,16 +54,21 @@ def run_ablation(
     call = {"profile": grid.profile, "settings": dict(settings or {}), "data": base.data.directory, "grid": str(name)}
     shown = {**call, "run_dir": str(run_dir), **({"kept": str(find_path(kept).resolve())} if kept else {})}
     last = Step("03_ablations", notebooks / "03_ablations.ipynb", shown, ())
-    check_parameters([*cells, last])
+    steps = [*cells, last]
+    check_parameters(steps)
+    chosen = steps if only is None else [find_step(steps, only)]
+    for row in {row.name: row for (row, _), cell in zip(asked, cells, strict=True) if cell in chosen}.values():
+        check_weights(grid.config(row))
     (run_dir / "log").mkdir(parents=True, exist_ok=True)
-    jobs = jobs or base.jobs
-    with lock(run_dir):
-        report(cost(grid, run_dir, jobs, there & set((row.name, seed) for row, seed in grid.cells())))
+    jobs = (jobs or base.jobs) if only is None else 1
+    with runner_lock(run_dir, [step.key for step in steps], only):
+        if only is None:
+            report(cost(grid, run_dir, jobs, {(row.name, seed) for row, seed in grid.cells()} & there))
 
         def run(chosen: list[Step]) -> dict[str, str]:
-            runner = Runner(base, [*cells, last], chosen, run_dir, set(), jobs, report, call)
+            runner = Runner(base, [*cells, last], chosen, run_dir, set(), jobs, report, call, only is not None)
             runner.open()
-            if not folder:
+            if not folder and only is None:
                 point_latest(run_dir)
             statuses = runner.run()
             for step in chosen:  # what a cell kept before it failed is no result
@@ -71,10 +76,11 @@ def run_ablation(
                     forget_tables(step)
             return statuses
 
-        statuses = run(cells)
-        # Notebook 03 reads what is finished: another cell since, and it runs again.
-        last = replace(last, needs=tuple(key for key, status in statuses.items() if status == "succeeded"))
-        statuses |= run([last])
+        statuses = run([step for step in chosen if step is not last])
+        if last in chosen:  # it reads what is finished: another cell since, and it runs again
+            records = read_manifest(run_dir)["steps"]
+            last = replace(last, needs=tuple(cell.key for cell in cells if records[cell.key]["status"] == "succeeded"))
+            statuses |= run([last])
     return RunReport(run_dir, statuses, time.monotonic() - started)
 
 

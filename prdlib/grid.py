@@ -1,5 +1,5 @@
-"""A grid of runs: named settings over one profile, each a run of all methods and seeds, as cluster/config.yaml lists them.
-(An ablation, prdlib.ablation, is another grid: rows with one method each, of which only the trainings are run.)
+"""What cluster/config.yaml asks for: a grid of runs, that is named settings over one profile, each a run of all methods and
+seeds; or an ablation (prdlib.ablation), whose rows have one method each and of which only the trainings are run.
 
 Every name is looked up here, before a queue starts anything: a wrong one is a ConfigError of one sentence.
 """
@@ -14,6 +14,8 @@ from typing import Any
 import yaml
 
 from prdlib import repro
+from prdlib.ablation import load_ablation
+from prdlib.ablation_run import cell_step
 from prdlib.config import ConfigError
 from prdlib.manifest import run_options
 from prdlib.plan import Step, check_parameters, plan
@@ -21,6 +23,7 @@ from prdlib.runs import configure, default_run_dir
 from prdlib.settings import nearest
 
 KEYS = ("profile", "methods", "seeds", "data", "grid")
+ABLATION_KEYS = ("ablation", "seeds", "data", "settings")
 # The last table that each notebook keeps: there when the notebook came to its end. 02 has one a training.
 LAST_TABLES = {
     "01_data": "01_labels",
@@ -51,9 +54,23 @@ class GridRun:
         return [self.table(need) for need in self.steps[key].needs]
 
 
+@dataclass(frozen=True)
+class AblationRun(GridRun):
+    """An ablation. The tables of its cells lie in the run directories of their settings, where other grids leave them, too:
+    what says that a cell of this one is finished is a mark."""
+
+    def table(self, key: str) -> str:
+        """The last table of notebook 03; of a cell its mark."""
+        return super().table(key) if key in LAST_TABLES else f"{self.folder}/log/{key}.done"
+
+
 def load_grid(values: Mapping[str, Any]) -> dict[str, GridRun]:
     """Folder -> run. values: profile, methods and seeds (of the profile where they are left out), data (folder of the
-    collection), grid (name -> settings over the profile). ConfigError, RunError: one sentence."""
+    collection), grid (name -> settings over the profile). Or ablation (a name or a file, see prdlib.ablation), seeds (its own
+    where they are left out), data, settings (over its own, of all rows). ConfigError, RunError: one sentence."""
+    if "ablation" in values:
+        run = _ablation(values)
+        return {run.folder: run}
     for key in values:
         if key not in KEYS:
             raise ConfigError(f"Unknown key {key!r} of the grid{nearest(str(key), KEYS)}: it has {', '.join(KEYS)}.")
@@ -83,6 +100,29 @@ def _settings(name: object, settings: object) -> Mapping[str, Any]:
         if key in ("profile", "methods", "seeds"):
             raise ConfigError(f"Grid {name!r} sets {key}, which all runs of a grid share: set it outside of grid.")
     return _typed(settings or {})
+
+
+def _ablation(values: Mapping[str, Any]) -> AblationRun:
+    for key in values:
+        if key not in ABLATION_KEYS:
+            raise ConfigError(
+                f"{key!r} does not go with an ablation{nearest(str(key), ABLATION_KEYS)}, whose file names profile, methods and "
+                f"settings of its rows: leave it out; {', '.join(ABLATION_KEYS[1:])} go with it."
+            )
+    name, data = str(values["ablation"]), values.get("data") or ""
+    seeds = {"seeds": _typed(values["seeds"])} if values.get("seeds") is not None else {}
+    settings = {**seeds, **_settings(name, values.get("settings"))}
+    grid = load_ablation(name, settings, data)
+    base, root = grid.base(), repro.project_root()
+    base.check_logger()
+    runs, notebooks = root / "papermill_runs", root / "notebooks"
+    cells = [cell_step(grid, row, seed, notebooks, runs) for row, seed in grid.cells()]
+    call = {"profile": grid.profile, "settings": settings, "data": base.data.directory, "grid": name}
+    last = Step("03_ablations", notebooks / "03_ablations.ipynb", call, tuple(cell.key for cell in cells))
+    steps = {step.key: step for step in (*cells, last)}
+    check_parameters(list(steps.values()))
+    folder = f"papermill_runs/{grid.run_id}"
+    return AblationRun(grid.name, folder, base.data_id(), steps, shlex.join(run_options(call)))
 
 
 def _typed(value: Any) -> Any:

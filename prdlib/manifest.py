@@ -114,6 +114,17 @@ def read_manifest(run_dir: str | Path) -> dict[str, Any]:
 
 
 @contextmanager
+def runner_lock(run_dir: Path, keys: Iterable[str], only: str | None = None) -> Iterator[None]:
+    """The lock of a runner of all steps (``keys``), or of the runner of ``only`` one, beside which others run other steps.
+    RunError when a runner of all is at work, or of a step that this one would run."""
+    with lock(run_dir) if only is None else step_lock(run_dir, only):
+        busy = steps_at_work(run_dir, keys) if only is None else []
+        if busy:
+            raise RunError(f"Step {busy[0]} of {run_dir.name} is already at work: wait for it, or stop it first.")
+        yield
+
+
+@contextmanager
 def lock(run_dir: Path) -> Iterator[None]:
     """One runner a run directory; a lock whose owner is gone is taken over. RunError names the owner."""
     path = run_dir / "lock.json"

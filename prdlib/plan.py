@@ -118,10 +118,10 @@ def forget_tables(step: Step) -> None:
 
 
 def find_step(steps: list[Step], key: str) -> Step:
-    """The step with this key; RunError names the nearest."""
+    """The step with this key; RunError names the nearest, or all where none is near."""
     found = {step.key: step for step in steps}
     if key not in found:
-        raise RunError(f"Unknown step {key!r}{nearest(key, found)}: choose one of {', '.join(found)}.")
+        raise RunError(f"Unknown step {key!r}{nearest(key, found) or ': choose one of ' + ', '.join(found)}.")
     return found[key]
 
 

@@ -28,14 +28,11 @@ from filelock import FileLock
 from prdlib import repro
 from prdlib.config import ConfigError, RunConfig, load_profile, profile_path
 from prdlib.manifest import (
-    RunError,
     identity,
     load_manifest,
-    lock,
     now,
     read_manifest,
-    step_lock,
-    steps_at_work,
+    runner_lock,
     write_manifest,
 )
 from prdlib.plan import (
@@ -118,10 +115,7 @@ def run_pipeline(
     chosen = steps if only is None else [find_step(steps, only)]
     jobs = (jobs or config.jobs) if only is None else 1  # on a cluster, the queue says how many threads a step has
     (run_dir / "log").mkdir(parents=True, exist_ok=True)
-    with lock(run_dir) if only is None else step_lock(run_dir, only):
-        busy = steps_at_work(run_dir, [step.key for step in steps]) if only is None else []
-        if busy:
-            raise RunError(f"Step {busy[0]} of {run_dir.name} is already at work: wait for it, or stop it first.")
+    with runner_lock(run_dir, [step.key for step in steps], only):
         elsewhere = {k: str(Path(v).resolve()) for k, v in (("notebooks", notebooks), ("output", output)) if v}
         runner = Runner(config, steps, chosen, run_dir, again, jobs, report, {**call, **elsewhere}, only is not None)
         runner.open()

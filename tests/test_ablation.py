@@ -1,13 +1,15 @@
 """Ablations: rows read and refused, cells in the run directories of their settings, and what is resumed or missing."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 import yaml
-from test_runs import toy
+from test_runs import toy, wait_for
 
 from prdlib.ablation import ablations, load_ablation
 from prdlib.ablation_run import cost, run_ablation
@@ -22,7 +24,8 @@ from prdlib.evaluation.ablation_table import (
     with_control,
     with_cost,
 )
-from prdlib.manifest import continue_command, load_manifest
+from prdlib.manifest import RunError, continue_command, load_manifest, lock, read_manifest
+from prdlib.models.published import WeightsError
 from prdlib.notebook import Run
 from prdlib.training import checkpoint_folder, fit
 
@@ -36,6 +39,13 @@ folder = Path(run_dir) / "metrics"
 folder.mkdir(parents=True, exist_ok=True)
 (folder / f"02_{method}-seed{seed}_outcomes.csv").write_text(f"method,seed\\n{method},{seed}\\n")
 """
+
+
+def with_grid(notebooks):
+    """Toy notebooks of which 03 knows the parameter ``grid``."""
+    last = notebooks / "03_ablations.ipynb"
+    last.write_text(last.read_text().replace("data: str", 'grid: str = \\"\\"\\ndata: str'))
+    return notebooks
 
 
 def write(folder, **values):
@@ -102,9 +112,7 @@ def test_cells_have_seeds_outside_and_the_run_of_their_settings(tmp_path):
 
 def test_a_grid_goes_on_where_it_stopped_and_shows_what_failed(tmp_path):
     fail = KEEP + "if method == 'clip' and seed == 1 and not Path('mended').exists(): raise ValueError('once')"
-    toy(tmp_path / "notebooks", n02=fail)
-    last = tmp_path / "notebooks" / "03_ablations.ipynb"
-    last.write_text(last.read_text().replace("data: str", 'grid: str = \\"\\"\\ndata: str'))
+    with_grid(toy(tmp_path / "notebooks", n02=fail))
     lines = []
     options = {"notebooks": tmp_path / "notebooks", "folder": tmp_path / "runs", "report": lines.append}
     report = run_ablation(write(tmp_path), **options)
@@ -123,6 +131,55 @@ def test_a_grid_goes_on_where_it_stopped_and_shows_what_failed(tmp_path):
     lines.clear()
     assert run_ablation(write(tmp_path), **options).ok
     assert sum("unchanged" in line for line in lines) == 5
+
+
+def test_cells_run_alone_at_the_same_time_are_the_run_of_their_grid(tmp_path):
+    body = (
+        KEEP
+        + "import time\nPath('mark').with_name(f'{method}-{seed}').touch()\nwhile not Path('go').exists(): time.sleep(0.1)"
+    )
+    notebooks = with_grid(toy(tmp_path / "notebooks", n02=body))
+    options = {"notebooks": str(notebooks), "folder": str(tmp_path / "runs")}
+    call = f"from prdlib.ablation_run import run_ablation; run_ablation({write(tmp_path)!r}, **{options!r}, only="
+    first, second, third, fourth = (
+        f"02_pretraining-{row}-seed{seed}" for seed in (0, 1) for row in ("clip", "more-words")
+    )
+    runners = [subprocess.Popen([sys.executable, "-c", f"{call}{key!r})"]) for key in (first, second)]
+    wait_for(lambda: all((notebooks / name).exists() for name in ("clip-0", "grounded-0")), 180)
+    lines = []
+    options["report"] = lines.append
+    for only, message in ((first, f"Step {first} of .* is already at work"), (None, "is already at work")):
+        with pytest.raises(RunError, match=message):
+            run_ablation(write(tmp_path), **options, only=only)
+    (notebooks / "go").touch()
+    assert [runner.wait(60) for runner in runners] == [0, 0]
+    report = run_ablation(write(tmp_path), **options, only="03_ablations")
+    assert report.statuses == {"03_ablations": "succeeded"}
+    found = {key: step["status"] for key, step in read_manifest(report.run_dir)["steps"].items()}
+    assert found == {
+        first: "succeeded",
+        second: "succeeded",
+        third: "queued",
+        fourth: "queued",
+        "03_ablations": "succeeded",
+    }
+    assert run_ablation(write(tmp_path), **options, only=third).statuses == {third: "succeeded"}
+    lines.clear()
+    assert run_ablation(write(tmp_path), **options).ok
+    assert sum("unchanged" in line for line in lines) == 3  # the fourth cell is new, and 03 reads two more
+
+
+def test_an_unknown_cell_names_the_nearest_and_nothing_runs(tmp_path):
+    with_grid(toy(tmp_path / "notebooks"))
+    options = {"notebooks": tmp_path / "notebooks", "folder": tmp_path / "runs"}
+    with pytest.raises(RunError) as caught:
+        run_ablation(write(tmp_path), **options, only="02_pretraining-clp-seed1")
+    assert str(caught.value) == ("Unknown step '02_pretraining-clp-seed1' (did you mean '02_pretraining-clip-seed1'?).")
+    assert not (tmp_path / "runs").exists()
+    runs = tmp_path / "runs" / load_ablation(write(tmp_path)).run_id
+    (runs / "log").mkdir(parents=True)
+    with lock(runs), pytest.raises(RunError, match="is already running"):
+        run_ablation(write(tmp_path), **options, only="03_ablations")
 
 
 def test_the_cost_knows_what_other_runs_have_trained_and_how_long_their_steps_took(tmp_path):
@@ -162,6 +219,19 @@ def test_what_a_folder_keeps_is_not_trained_again(tmp_path):
     assert "4 trainings, 0 finished, 2 kept elsewhere; the other 2" in lines[0]
     with pytest.raises(DataError, match=r"has no 03_cells\.csv"):
         run_ablation(write(tmp_path), kept=str(tmp_path))
+
+
+def test_published_weights_are_asked_for_where_a_row_is_trained(tmp_path):
+    toy(tmp_path / "notebooks", n02=KEEP)
+    last = tmp_path / "notebooks" / "03_ablations.ipynb"
+    last.write_text(last.read_text().replace("data: str", 'grid: str = \\"\\"\\ndata: str'))
+    missing = {"method": "clip", "model.image_weights": str(tmp_path / "none.safetensors")}
+    options = {"notebooks": tmp_path / "notebooks", "folder": tmp_path / "runs", "report": lambda line: None}
+    file = write(tmp_path, rows={"a": {"method": "clip"}, "b": missing})
+    with pytest.raises(WeightsError):
+        run_ablation(file, **options)
+    assert run_ablation(file, **options, only="02_pretraining-a-seed0").ok
+    assert run_ablation(file, **options, only="03_ablations").ok
 
 
 def test_finished_cells_are_models_by_row_and_the_others_are_left_out(tmp_path, tiny_config, tiny_data):

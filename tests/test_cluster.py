@@ -15,6 +15,7 @@ import nbformat
 import psutil
 import pytest
 import yaml
+from test_ablation import KEEP, with_grid
 from test_runs import WRITE, toy, wait_for
 
 from prdlib.config import load_profile
@@ -24,9 +25,11 @@ from prdlib.runs import status_table
 
 ROOT = Path(__file__).parents[1]
 SNAKEFILE = (ROOT / "cluster" / "Snakefile").read_text()
-RULES = ("data", "pretraining", "ablations", "attention", "downstream")
+RULES = ("data", "pretraining", "cell", "ablations", "attention", "downstream")
 GRID = {"profile": "quick", "methods": ["clip", "prd"], "seeds": [0], "grid": {"base": {}}}
 TWO = {**GRID, "grid": {"base": {}, "short": {"training.epochs": 1}}}
+ROWS = {"clip": {"method": "clip"}, "T 1": {"method": "prd", "objective.discrimination_weight": 1.0}}
+CELLS = ["02_pretraining-clip-seed1", "02_pretraining-t-1-seed1"]
 TRAINED = WRITE + "(folder / f'02_{method}-seed{seed}_scores.csv').touch()"
 needs_snakemake = pytest.mark.skipif(
     find_spec("snakemake") is None,
@@ -55,7 +58,7 @@ def test_every_rule_names_its_notebook_as_input_and_its_execution_as_log():
         (source,) = re.findall(r'"(notebooks/\w+\.ipynb)"', rule)
         name = Path(source).stem
         assert (ROOT / source).is_file()
-        assert re.search(rf'log:\n +"{{run}}/{name}(-{{method}}-seed{{seed}})?\.ipynb"', rule)
+        assert re.search(rf'log:\n +"{{run}}/{name}(-{{method}}-seed{{seed}}|-{{cell}})?\.ipynb"', rule)
         assert re.search(rf'STEP \+ "{name}', rule)
         assert "        LIBRARY,\n" in rule
     assert ROOT / "prdlib" / "losses" / "local.py" in library_files()
@@ -76,11 +79,12 @@ def test_the_slurm_profile_is_of_the_rules_and_the_plugin():
     assert profile["executor"] == "slurm"
     assert set(profile["set-resources"]) <= set(RULES)
     assert {rule for rule, resources in profile["set-resources"].items() if resources.get("gpu")} == {
-        "pretraining", "attention", "downstream"
+        "pretraining", "cell", "attention", "downstream"
     }  # fmt: skip
     assert set(profile["set-threads"]) <= set(RULES)
     # The library ends a training that takes too long, and says so; a queue only kills it.
-    assert profile["set-resources"]["pretraining"]["runtime"] * 60 > load_profile("paper").step_timeout
+    for rule in ("pretraining", "cell"):
+        assert profile["set-resources"][rule]["runtime"] * 60 > load_profile("paper").step_timeout
 
 
 def test_the_extra_is_pinned_and_what_is_installed_is_that():
@@ -140,10 +144,14 @@ def snakemake(project: Path, *options: str) -> tuple[int, str]:
     return process.returncode, output
 
 
+def run_folders(project: Path) -> list[Path]:
+    """Each once, though papermill_runs/latest is one of them."""
+    return sorted({path.parent.resolve() for path in project.glob("papermill_runs/*/run.json")})
+
+
 def statuses(project: Path) -> list[str]:
-    """Of all steps of both runs."""
-    runs = sorted(path.parent for path in project.glob("papermill_runs/*/run.json"))
-    return [status for run in runs for status in status_table(run)["status"]]
+    """Of all steps of all runs."""
+    return [status for run in run_folders(project) for status in status_table(run)["status"]]
 
 
 @needs_snakemake
@@ -207,3 +215,57 @@ def test_a_wrong_name_is_told_before_anything_runs(project):
     assert "prdlib: Unknown method 'prdd' (did you mean 'prd'?)" in output
     assert "Traceback" not in output
     assert not (project / "papermill_runs").exists()
+
+
+@pytest.fixture
+def ablation(project: Path) -> Path:
+    """The project with an ablation of its own, mine.yaml, of which one cell fails until there is notebooks/mended."""
+    last = "(folder / '03_differences.csv').touch()\n(folder / 'summary.csv').write_text('method')"
+    fail = KEEP + "assert method == 'clip' or Path('mended').exists()"
+    other = with_grid(toy(project / "other", n02=fail, n03=WRITE + last))
+    for name in ("02_pretraining", "03_ablations"):
+        shutil.copy(other / f"{name}.ipynb", project / "notebooks")
+    (project / "mine.yaml").write_text(yaml.safe_dump({"seeds": [1], "rows": ROWS}, sort_keys=False))
+    (project / "grid.yaml").write_text("ablation: mine.yaml")
+    return project
+
+
+def run_grid(project: Path, *options: str) -> str:
+    command = [sys.executable, "-m", "prdlib", "run", "--grid", "mine.yaml", *options]
+    done = subprocess.run(command, cwd=project, text=True, capture_output=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def left(project: Path) -> set[str]:
+    """Files of the run and its cells, but locks and the marks of Snakemake."""
+    files = (path for path in (project / "papermill_runs").rglob("*") if path.is_file() and not path.is_symlink())
+    return {str(path.relative_to(project)) for path in files if path.suffix not in (".lock", ".done")}
+
+
+@needs_snakemake
+def test_an_ablation_is_a_job_a_cell_and_the_run_of_run_grid(ablation):
+    other = Path(shutil.copytree(ablation, ablation.parent / f"{ablation.name}-other"))
+    code, output = snakemake(ablation, "--dry-run", "--printshellcmds")
+    assert code == 0, output[-3000:]
+    assert set(re.findall(r"--only (\S+)", output)) == {*CELLS, "03_ablations"}
+    code, output = snakemake(ablation, "--keep-going")
+    assert code == 1, output[-3000:]
+    assert statuses(ablation) == ["succeeded", "failed", "queued"]
+    (command,) = re.findall(r"python -m prdlib run --grid mine.yaml (--only 03_ablations)$", output, re.MULTILINE)
+    run_grid(ablation, *command.split())
+    assert statuses(ablation) == ["succeeded", "failed", "succeeded"]
+    (ablation / "notebooks" / "mended").touch()
+    code, output = snakemake(ablation)
+    assert code == 0, output[-3000:]
+    assert "3 of 3 steps (100%) done" in output  # the failed cell, 03 and all
+    assert "Nothing to be done" in snakemake(ablation)[1]
+    (other / "notebooks" / "mended").touch()
+    run_grid(other)
+    assert statuses(ablation) == statuses(other) == ["succeeded"] * 3
+    assert left(ablation) == left(other)
+    assert run_grid(ablation).count("unchanged") == 3
+    code, output = snakemake(other)
+    assert code == 0, output[-3000:]
+    assert output.count("unchanged") == len(CELLS)
+    assert statuses(other) == ["succeeded"] * 3

@@ -3,8 +3,10 @@
 import shlex
 
 import pytest
+import yaml
 
 from prdlib.__main__ import parser, settings_of
+from prdlib.ablation import load_ablation
 from prdlib.config import ConfigError, load_profile
 from prdlib.grid import first_of_data, load_grid
 from prdlib.runs import configure, default_run_dir
@@ -43,6 +45,40 @@ def test_one_run_prepares_the_data_of_those_that_share_them():
 def test_numbers_of_a_command_line_are_numbers():
     typed = load_grid({"profile": "quick", "seeds": ["0", "1"], "grid": {"small": {"data.n_studies": "60"}}})
     assert typed == load_grid({"profile": "quick", "seeds": [0, 1], "grid": {"small": {"data.n_studies": 60}}})
+
+
+def test_an_ablation_is_the_run_of_its_command_line_whose_cells_leave_marks(tmp_path):
+    file = tmp_path / "mine.yaml"
+    rows = {"a": {"method": "clip"}, "T 1": {"method": "prd", "objective.discrimination_weight": 1.0}}
+    file.write_text(yaml.safe_dump({"seeds": [0, 1], "rows": rows}, sort_keys=False))
+    # numbers as --config gives them
+    values = {"ablation": str(file), "seeds": ["2", "0"], "settings": {"training.epochs": "3"}}
+    ((folder, run),) = load_grid(values).items()
+    options = parser().parse_args(["run", *shlex.split(run.options)])
+    assert folder == f"papermill_runs/{load_ablation(options.grid, settings_of(options.set)).run_id}"
+    cells = [f"02_pretraining-{slug}-seed{seed}" for seed in (2, 0) for slug in ("a", "t-1")]
+    assert list(run.steps) == [*cells, "03_ablations"]
+    assert run.before("03_ablations") == [f"{folder}/log/{cell}.done" for cell in cells]
+    assert run.table("03_ablations") == f"{folder}/metrics/03_differences.csv"
+    assert [len(load_grid({"ablation": name})) for name in ("paper", "quick")] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"ablation": "papr"}, "did you mean 'paper'"),
+        ({"profile": "cpu"}, "'profile' does not go with an ablation, .* leave it out"),
+        ({"setings": {}}, "did you mean 'settings'"),
+        ({"settings": {"training.epoch": 3}}, "did you mean 'training.epochs'"),
+        ({"settings": {"seeds": [0]}}, "sets seeds"),
+        ({"seeds": ["one"]}, "needs a int"),
+        ({"data": "nowhere"}, "reads no folder"),
+    ],
+)
+def test_a_wrong_ablation_is_one_sentence(values, message):
+    with pytest.raises(ConfigError, match=message) as error:
+        load_grid({"ablation": "quick", **values})
+    assert "\n" not in str(error.value)
 
 
 @pytest.mark.parametrize(
