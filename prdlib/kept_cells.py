@@ -67,17 +67,22 @@ def with_kept(outcomes: pd.DataFrame, cells: pd.DataFrame, folder: str, run: Run
         part[[key in there for key in zip(part["method"], part["seed"], strict=True)]] for part in (kept, kept_cells)
     )
     for metric, part in kept.groupby("metric"):
-        mine = set(outcomes.loc[outcomes["metric"] == metric, "query"])
-        if mine and mine != set(part["query"]):
+        mine, theirs = _studies(outcomes[outcomes["metric"] == metric]), _studies(part)
+        if mine and not mine & theirs:  # a row may have a split of its own
             raise DataError(
-                f"{folder} keeps '{metric}' of {part['query'].nunique()} studies, this run scores {len(mine)} others: "
-                "keep tables of the same data only."
+                f"{folder} keeps '{metric}' of {len(next(iter(theirs)))} studies, this run scores {len(next(iter(mine)))} "
+                "others: keep tables of the same data only."
             )
     order = {name: i for i, name in enumerate(run.rows)}
     return tuple(
         _below(a, b).sort_values("method", key=lambda names: names.map(order), kind="stable", ignore_index=True)
         for a, b in ((outcomes, kept), (cells, kept_cells))
     )
+
+
+def _studies(outcomes: pd.DataFrame) -> set[frozenset[str]]:
+    """The sets of studies that rows have."""
+    return {frozenset(queries) for _, queries in outcomes.groupby("method")["query"]}
 
 
 def kept_keys(folder: str) -> set[tuple[str, int]]:

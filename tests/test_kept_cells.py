@@ -88,6 +88,14 @@ def test_rows_of_a_kept_table_stand_in_for_what_the_run_has_not_and_asks_for(tmp
     assert with_kept_rows(own, str(tmp_path), "03_none", RUN) is own
 
 
+def test_a_row_may_have_a_split_of_its_own(kept):
+    own = pd.concat([outcomes([("c", 0)], 1.0), outcomes([("a", 0)], 1.0, "pr")])
+    joined = with_kept(own, cells_of([("c", 0), ("a", 0)], "here"), str(kept), RUN)[0]
+    assert joined.groupby("method")["query"].unique().map(list).to_dict() == {
+        "a": ["p", "r", "q"], "b": ["p", "q"], "c": ["p", "q"],
+    }  # fmt: skip
+
+
 def test_all_cells_may_be_kept(kept):
     joined, cells = with_kept(outcomes([], 1.0), cells_of([], "here"), str(kept), RUN)
     assert len(joined) == 6
