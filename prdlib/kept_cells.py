@@ -73,6 +73,8 @@ def with_kept(outcomes: pd.DataFrame, cells: pd.DataFrame, folder: str, run: Run
                 f"{folder} keeps '{metric}' of {len(next(iter(theirs)))} studies, this run scores {len(next(iter(mine)))} "
                 "others: keep tables of the same data only."
             )
+    # A training without outcomes (it is still being scored) has nothing of its own in the table.
+    cells = cells[[key in own for key in zip(cells["method"], cells["seed"], strict=True)]]
     order = {name: i for i, name in enumerate(run.rows)}
     return tuple(
         _below(a, b).sort_values("method", key=lambda names: names.map(order), kind="stable", ignore_index=True)

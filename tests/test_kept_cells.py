@@ -88,6 +88,11 @@ def test_rows_of_a_kept_table_stand_in_for_what_the_run_has_not_and_asks_for(tmp
     assert with_kept_rows(own, str(tmp_path), "03_none", RUN) is own
 
 
+def test_a_training_that_is_not_scored_yet_gives_way_to_the_kept_one(kept):
+    cells = with_kept(outcomes([("c", 0)], 1.0), cells_of([("c", 0), ("a", 0)], "here"), str(kept), RUN)[1]
+    assert cells[cells["method"] == "a"]["from"].tolist() == ["there", "there"]
+
+
 def test_a_row_may_have_a_split_of_its_own(kept):
     own = pd.concat([outcomes([("c", 0)], 1.0), outcomes([("a", 0)], 1.0, "pr")])
     joined = with_kept(own, cells_of([("c", 0), ("a", 0)], "here"), str(kept), RUN)[0]
