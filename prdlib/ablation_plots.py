@@ -58,7 +58,7 @@ def forest(table: pd.DataFrame, seeds: pd.DataFrame | None = None, baseline: str
         rows_axis(axis, rows, fill(metric, 30))
     for axis in axes.flat[len(metrics) :]:
         axis.axis("off")
-    _caption(figure, "value with 95 % interval (hollow: one seed, over studies alone); dotted: chance", table, baseline)
+    _caption(figure, "value with 95 % interval (hollow: one seed); dotted: chance", table, baseline)
     return figure
 
 

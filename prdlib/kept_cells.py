@@ -111,7 +111,10 @@ def with_kept_rows(
     own = set() if table.empty else set(zip(*(table[key] for key in by), strict=True))
     keys = zip(*(kept[key] for key in by), strict=True)
     new = [key not in own and all(part in asked[name] for part, name in zip(key, by, strict=True)) for key in keys]
-    return _below(table, kept[new])
+    order = {name: i for i, name in enumerate(run.rows)}
+    return _below(table, kept[new]).sort_values(
+        "method", key=lambda names: names.map(order), kind="stable", ignore_index=True
+    )
 
 
 def _below(first: pd.DataFrame, second: pd.DataFrame) -> pd.DataFrame:

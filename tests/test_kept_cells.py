@@ -80,9 +80,9 @@ def test_rows_of_a_kept_table_stand_in_for_what_the_run_has_not_and_asks_for(tmp
     kept.to_csv(tmp_path / "03_twins.csv", index=False)
     own = pd.DataFrame({"method": ["b", "c"], "seed": [0, 0], "value": [0.8, 0.9]})
     joined = with_kept_rows(own, str(tmp_path), "03_twins", RUN)
-    assert joined.values.tolist() == [["b", 0, 0.8], ["c", 0, 0.9], ["a", 0, 0.1]]
+    assert joined.values.tolist() == [["a", 0, 0.1], ["b", 0, 0.8], ["c", 0, 0.9]]
     by_seed = with_kept_rows(own, str(tmp_path), "03_twins", RUN, ("method", "seed"))
-    assert by_seed["value"].tolist() == [0.8, 0.9, 0.1, 0.2]
+    assert by_seed["value"].tolist() == [0.1, 0.8, 0.2, 0.9]
     assert with_kept_rows(own.iloc[:0], str(tmp_path), "03_twins", RUN)["value"].tolist() == [0.1, 0.2]
     assert with_kept_rows(own, "", "03_twins", RUN) is own
     assert with_kept_rows(own, str(tmp_path), "03_none", RUN) is own

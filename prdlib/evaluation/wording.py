@@ -100,7 +100,8 @@ def _by_row(rows: pd.DataFrame, facts: list[str], cell: Callable[[Any], str]) ->
     lines = texts.drop_duplicates("method").set_index("method")[facts]
     wide = texts.pivot(index="method", columns="score", values="text") if len(texts) else pd.DataFrame()
     scores = [name for name in HEADLINES.values() if name in wide]
-    return lines.join(wide[scores]).fillna(dict.fromkeys(scores, "")).round(1).reset_index()
+    lines = lines.join(wide[scores]).fillna(dict.fromkeys(scores, "")).round(1)
+    return lines.loc[in_order(lines.index)].reset_index()
 
 
 def image_gains(gains: pd.DataFrame) -> str:
