@@ -114,8 +114,12 @@ def _variance(row: pd.DataFrame) -> float:
 
 
 def _wide(part: pd.DataFrame) -> pd.DataFrame:
-    """[studies, seeds] of one metric and row."""
-    return part.pivot_table(index="query", columns="seed", values="outcome").dropna()
+    """[studies, seeds] of one metric and row, in the order of the studies' ids as text, however they were read."""
+    return (
+        part.assign(query=part["query"].astype(str))
+        .pivot_table(index="query", columns="seed", values="outcome")
+        .dropna()
+    )
 
 
 def _paired(mine: pd.DataFrame, base: pd.DataFrame) -> pd.DataFrame:
