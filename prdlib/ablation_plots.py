@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 
+from prdlib.evaluation.statistics import SURE
 from prdlib.names import in_order
 from prdlib.plots import BLUE, GREY, METHOD_NAMES, PURPLE, RED, rows_axis
 
@@ -19,7 +20,7 @@ BENEFITS = ("5-option accuracy", "R@1 image to report")
 def sure_rows(table: pd.DataFrame) -> list[str]:
     """Rows that differ from the baseline (Holm, p < .05) in 5-option accuracy or in retrieval: those that curves name."""
     asked = (table["metric"] == "5-option accuracy") | table["metric"].str.startswith("R@")
-    return in_order(table.loc[asked & (table["p_holm"] < 0.05), "method"])
+    return in_order(table.loc[asked & (table["p_holm"] < SURE), "method"])
 
 
 def forest(table: pd.DataFrame, seeds: pd.DataFrame | None = None, baseline: str | None = None) -> Figure:
@@ -120,7 +121,7 @@ def _colour(row: pd.Series, baseline: str | None) -> str:
     """The colour of a row, whose name is its method's."""
     if row.name == baseline:
         return GREY
-    return PURPLE if pd.isna(row["difference"]) else RED if row["p_holm"] < 0.05 else BLUE
+    return PURPLE if pd.isna(row["difference"]) else RED if row["p_holm"] < SURE else BLUE
 
 
 def _caption(figure: Figure, text: str, table: pd.DataFrame, baseline: str | None) -> None:

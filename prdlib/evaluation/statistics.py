@@ -191,6 +191,9 @@ def auroc_intervals(
     return pd.DataFrame(rows)[["metric", "label", "value", "ci_low", "ci_high", "n", "positives", "chance", "note"]]
 
 
+SURE = 0.05  # a p after Holm's correction below this
+
+
 def two_sided_p(drawn: np.ndarray) -> float:
     """p of 'no difference' from the draws of a difference: twice the smaller share beyond 0, at least 2 / (1 + draws)."""
     tail = min((drawn <= 0).mean(), (drawn >= 0).mean())

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 
+from prdlib.evaluation.statistics import SURE
 from prdlib.names import METHODS, in_order
 
 
@@ -27,7 +28,6 @@ def one_training(table: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-SURE = 0.05  # p after Holm's correction
 # What the lines of an ablation show, by their short names.
 HEADLINES = {
     "R@1 image to report": "R@1",
