@@ -58,14 +58,17 @@ class Step:
 
     def parts(self) -> dict[str, float]:
         """Seconds of the parts of one step, whose sum is a step."""
-        seconds: dict[str, float] = defaultdict(float)
-        clock = _Clock(seconds)
-        with autocast():
-            self.model.image_features(self.batch["pixel_values"])
-            clock.lap("forward: image encoder")
-            output = self.model(**self._inputs())
-            clock.lap("forward: all")
-        seconds["forward: texts, projections"] = seconds.pop("forward: all") - seconds["forward: image encoder"]
+        images, rest = "forward: image encoder", "forward: texts, projections"
+        seconds: dict[str, float] = defaultdict(float, {images: 0.0})
+        clock, encoder = _Clock(seconds), self.model.image_encoder
+        hooks = (
+            encoder.register_forward_pre_hook(lambda *_: clock.lap(rest)),
+            encoder.register_forward_hook(lambda *_: clock.lap(images)),
+        )
+        output = self._embeds()
+        clock.lap(rest)
+        for hook in hooks:
+            hook.remove()
         names = ("image_embeds", "report_embeds", "logit_scale", "discrimination_scale", "region_embeds", "word_embeds")
         leaves = {name: output[name].detach().requires_grad_() for name in names}
         clock.restart()
