@@ -15,6 +15,7 @@ from prdlib.evaluation.statistics import (
     mean_interval,
     redraw_crossed,
     redraw_seeds,
+    two_sided_p,
     weighted_median,
 )
 
@@ -125,3 +126,12 @@ def test_one_training_is_its_draws_alone():
     table = np.random.default_rng(0).random((50, 5))
     np.testing.assert_allclose(redraw_crossed(table, 1, 3), redraw_seeds(table, 4))
     np.testing.assert_allclose(redraw_crossed(table, 5, 3), redraw_seeds(table, 3))
+
+
+def test_draws_that_are_zero_but_for_rounding_are_on_both_sides_of_it():
+    means = np.array([[0.1, 0.2, 0.3], [0.3, 0.2, 0.1]]).sum(axis=1)
+    rest = np.array([1.0, 1.0, 1.0, -1.0])
+    assert means[0] != means[1]
+    for ties in (np.zeros(4), np.full(4, means[0] - means[1]), np.full(4, means[1] - means[0])):
+        assert two_sided_p(np.append(rest, ties)) == 1.0
+    assert two_sided_p(np.ones(9)) == pytest.approx(2 / 10)
