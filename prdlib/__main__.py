@@ -123,6 +123,8 @@ def _run(options: argparse.Namespace) -> int:
     from prdlib.runs import results_table, run_pipeline
 
     settings = settings_of(options.set)
+    if options.kept and not options.grid:
+        raise ConfigError("--kept joins the tables of an ablation: give its --grid too.")
     if options.grid:
         if options.start_from:
             raise ConfigError("--grid runs what is not finished: leave --from out.")

@@ -117,7 +117,11 @@ def load_ablation(name: str, settings: Mapping[str, Any] | None = None, data: st
     if not isinstance(values.get("settings") or {}, dict):
         raise ConfigError(f"{path.name}: settings are KEY: VALUE over the profile, not {values['settings']!r}.")
     shared = merge(undotted(values.get("settings") or {}), undotted(settings or {}))
-    seeds = tuple(shared.pop("seeds", values.get("seeds") or [0]))
+    seeds = _seeds(path.name, shared.pop("seeds", values.get("seeds", [0])))
+    if "methods" in shared:
+        raise ConfigError(
+            f"{path.name}: the methods of a grid are those of its rows: leave methods out of the settings."
+        )
     rows = tuple(_row(path.name, str(row), given) for row, given in values["rows"].items())
     baseline = str(values.get("baseline") or rows[0].name)
     if baseline not in {row.name for row in rows}:
@@ -129,6 +133,15 @@ def load_ablation(name: str, settings: Mapping[str, Any] | None = None, data: st
     return found
 
 
+def _seeds(file: str, given: Any) -> tuple[int, ...]:
+    whole = isinstance(given, list | tuple) and all(
+        isinstance(s, int) and not isinstance(s, bool) and s >= 0 for s in given
+    )
+    if not whole or not given or len(set(given)) < len(given):
+        raise ConfigError(f"{file}: seeds are different whole numbers from 0, e.g. seeds: [0, 1, 2], not {given!r}.")
+    return tuple(given)
+
+
 def _row(file: str, name: str, given: Any) -> Row:
     if not isinstance(given, dict) or "method" not in given:
         raise ConfigError(f"{file}: row {name!r} needs a method, e.g. {name}: {{method: clip}}, not {given!r}.")
@@ -138,7 +151,10 @@ def _row(file: str, name: str, given: Any) -> Row:
             raise ConfigError(
                 f"{file}: row {name!r} sets {key}, which all rows of a grid share: set it outside of rows."
             )
-    return Row(name, check_method(str(given["method"])), undotted(settings))
+    row = Row(name, check_method(str(given["method"])), undotted(settings))
+    if not row.slug:
+        raise ConfigError(f"{file}: row {name!r} has no letter or digit that a file name may have: rename it.")
+    return row
 
 
 def _refuse_equal_rows(file: str, grid: Ablation) -> None:

@@ -43,19 +43,23 @@ def run_ablation(
     base = grid.base()
     if jobs is not None and jobs < 1:
         raise ConfigError(f"--jobs is {jobs}: it must be at least 1.")
-    from prdlib.kept_cells import kept_keys
+    from prdlib.kept_cells import kept_keys, refuse_other_settings
     from prdlib.training_inputs import check_weights
 
     run_dir = (Path(folder).resolve() if folder else repro.project_root() / "papermill_runs") / grid.run_id
     notebooks = Path(notebooks).resolve() if notebooks else repro.project_root() / "notebooks"
     there = kept_keys(kept)
+    refuse_other_settings(kept, grid)
     asked = [(row, seed) for row, seed in grid.cells() if (row.name, seed) not in there]
     cells = [cell_step(grid, row, seed, notebooks, run_dir.parent) for row, seed in asked]
     call = {"profile": grid.profile, "settings": dict(settings or {}), "data": base.data.directory, "grid": str(name)}
-    shown = {**call, "run_dir": str(run_dir), **({"kept": str(find_path(kept).resolve())} if kept else {})}
+    call |= {"kept": str(find_path(kept).resolve())} if kept else {}
+    shown = {**call, "run_dir": str(run_dir)}
     last = Step("03_ablations", notebooks / "03_ablations.ipynb", shown, ())
     steps = [*cells, last]
     check_parameters(steps)
+    if only in {cell_key(row, seed) for row, seed in grid.cells() if (row.name, seed) in there}:
+        raise ConfigError(f"Step {only} is kept in {kept}: leave --kept out to train it here.")
     chosen = steps if only is None else [find_step(steps, only)]
     for row in {row.name: row for (row, _), cell in zip(asked, cells, strict=True) if cell in chosen}.values():
         check_weights(grid.config(row))
@@ -91,7 +95,12 @@ def cell_step(grid: Ablation, row: Row, seed: int, notebooks: Path, folder: Path
         "profile": grid.profile, "settings": grid.settings_of(row), "data": config.data.directory,
         "run_dir": str(folder / config.run_id), "method": row.method, "seed": seed,
     }  # fmt: skip
-    return Step(f"02_pretraining-{row.slug}-seed{seed}", notebooks / "02_pretraining.ipynb", parameters, ())
+    return Step(cell_key(row, seed), notebooks / "02_pretraining.ipynb", parameters, ())
+
+
+def cell_key(row: Row, seed: int) -> str:
+    """The step of a cell in the manifest of its grid."""
+    return f"02_pretraining-{row.slug}-seed{seed}"
 
 
 def cost(grid: Ablation, run_dir: Path, jobs: int, kept: Collection[tuple[str, int]] = ()) -> str:

@@ -24,6 +24,11 @@ def processes() -> int:
     return dist.get_world_size() if dist.is_available() and dist.is_initialized() else 1
 
 
+def launched() -> bool:
+    """Whether a launcher (torchrun, accelerate launch) started this process beside others, met or not."""
+    return int(os.environ.get("WORLD_SIZE", "1")) > 1
+
+
 def rank() -> int:
     """The number of this process among those that train together, from 0."""
     return dist.get_rank() if processes() > 1 else 0

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pandas as pd
@@ -18,6 +19,7 @@ from prdlib.repro import find_path
 from prdlib.training import checkpoint_folder
 
 if TYPE_CHECKING:
+    from prdlib.ablation import Ablation
     from prdlib.notebook import Run
 
 COLUMNS = ["method", "seed", "commit", "precision", "minutes", "from", "settings", "weights"]
@@ -55,6 +57,8 @@ def with_kept(outcomes: pd.DataFrame, cells: pd.DataFrame, folder: str, run: Run
     """
     if not folder:
         return outcomes, cells
+    if run.grid:
+        refuse_other_settings(folder, run.grid)
     place = find_path(folder)
     paths = [place / "03_cells.csv", next(iter(sorted(place.glob("03_outcomes.csv*"))), place / "03_outcomes.csv")]
     for path in paths:
@@ -96,6 +100,42 @@ def kept_keys(folder: str) -> set[tuple[str, int]]:
         raise DataError(f"{folder} has no {path.name}: give a folder that 'make reference GRID=...' wrote.")
     cells = pd.read_csv(path)
     return set(zip(cells["method"], cells["seed"], strict=True))
+
+
+def refuse_other_settings(folder: str, grid: Ablation) -> None:
+    """DataError where ``folder`` says of a training of this grid that it had other settings, or was of another profile.
+
+    Looked at: the run directory that 03_cells.csv names for a training (its name stands for all settings of the row; the
+    precision may be another machine's), and what run.json says of all rows. Older folders say less, and are believed."""
+    if not folder:
+        return
+    place = find_path(folder)
+    cells = (
+        pd.read_csv(place / "03_cells.csv", dtype=str)
+        .reindex(columns=["method", "settings"])
+        .dropna()
+        .drop_duplicates()
+    )
+    rows = {row.name: row for row in grid.rows}
+    for name, found in cells[cells["method"].isin(rows)].itertuples(index=False):
+        config = grid.config(rows[name])
+        there = {replace(config, training=replace(config.training, precision=p)).run_id for p in ("bf16", "float32")}
+        if found not in there:
+            raise DataError(
+                f"{folder} keeps row {name!r} trained with other settings ({found}; this grid: {config.run_id}): keep tables "
+                "of the same settings only."
+            )
+    if (place / "run.json").is_file():
+        manifest = json.loads((place / "run.json").read_text()).get("settings", {})
+        base = grid.base().scientific()
+        for part in ("data", "model", "objective", "training"):
+            for key in sorted((base[part].keys() & manifest.get(part, {}).keys()) - {"precision", "directory"}):
+                mine, theirs = json.loads(json.dumps(base[part][key])), manifest[part][key]
+                if mine != theirs:
+                    raise DataError(
+                        f"{folder} keeps trainings with {part}.{key} = {theirs!r}, this grid has {mine!r}: keep tables of the "
+                        "same settings only."
+                    )
 
 
 def with_kept_rows(

@@ -90,7 +90,8 @@ def run_options(call: Mapping[str, Any]) -> list[str]:
     for key, value in call["settings"].items():
         text = yaml.safe_dump([value], default_flow_style=True, width=math.inf).strip()[1:-1]
         words += ["--set", f"{key}={text}"]
-    return words + (["--data", call["data"]] if call["data"] else [])
+    words += ["--data", call["data"]] if call["data"] else []
+    return words + (["--kept", call["kept"]] if call.get("kept") else [])
 
 
 def read_manifest(run_dir: str | Path) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -14,6 +15,7 @@ import numpy as np
 import pandas as pd
 import torch
 from datasets import DatasetDict
+from filelock import FileLock
 from IPython.display import Image
 from matplotlib.figure import Figure
 
@@ -25,7 +27,7 @@ from prdlib.data import DataError, Studies, load_studies, prepare, prepared_info
 from prdlib.data.batches import EvaluationData
 from prdlib.data.image_split import split_by_image
 from prdlib.data.studies import reader_options
-from prdlib.distributed import is_first
+from prdlib.distributed import is_first, launched
 from prdlib.evaluation import grounding, localisation
 from prdlib.evaluation.adapters import DualEncoder, PRDAdapter
 from prdlib.evaluation.benchmark_set import BenchmarkSet
@@ -112,7 +114,11 @@ class Run:
         """Train, continue or load ``method`` with ``seed`` (see :func:`prdlib.training.fit`)."""
         self.config.check_logger()
         folder = checkpoint_folder(self.folder, method, seed)
-        return fit(self.config, method, seed, self.data, folder, data_hash=self.info["hash"])
+        lock = self.folder / "log" / f"{folder.name}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        # Rows of several grids may be one training: who comes second finds it made. Processes of a launcher come together.
+        with nullcontext() if launched() else FileLock(lock):
+            return fit(self.config, method, seed, self.data, folder, data_hash=self.info["hash"])
 
     def trained(self, method: str, seed: int) -> FitResult:
         """The finished training of ``method`` and ``seed``, or an error that names the command that makes it."""

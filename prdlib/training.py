@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -29,7 +28,7 @@ from prdlib.data.batches import Collate, EvaluationData, PairDataset
 from prdlib.data.preparation import refuse_without_reports, rows_hash
 from prdlib.data.streaming import StreamedPairs, write_shards
 from prdlib.data.studies import DataError
-from prdlib.distributed import is_first, launch, processes, rank, synchronise_batch_norm, wait_for_all
+from prdlib.distributed import is_first, launch, launched, processes, rank, synchronise_batch_norm, wait_for_all
 from prdlib.epoch_log import CHECKPOINT_MARK, EpochLog
 from prdlib.images import decode_png
 from prdlib.models import PRDModel, build_model
@@ -275,8 +274,8 @@ def _batch_of_all(config: RunConfig, number: int, studies: int) -> int:
 
 
 def _join_processes() -> None:
-    """Join the processes that a launcher (torchrun, accelerate launch) started beside this one, if it did."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and processes() == 1:
+    """Join the processes that a launcher started beside this one, if it did."""
+    if launched() and processes() == 1:
         PartialState(cpu=not torch.cuda.is_available())
 
 

@@ -75,6 +75,13 @@ def test_every_grid_loads_and_its_rows_are_different_trainings(name, tmp_path):
         ({"baseline": "clop"}, "did you mean 'clip'"),
         ({"row": {}}, "unknown key 'row'"),
         ({"settings": [1]}, "settings are KEY: VALUE"),
+        ({"settings": {"methods": ["clip"]}}, "leave methods out of the settings"),
+        ({"settings": {"seeds": 0}}, "seeds are different whole numbers from 0, .* not 0"),
+        ({"seeds": 3}, "seeds are different whole numbers from 0, .* not 3"),
+        ({"seeds": []}, r"not \[\]"),
+        ({"seeds": [0, 0]}, r"not \[0, 0\]"),
+        ({"seeds": [-1]}, r"not \[-1\]"),
+        ({"rows": {"\u03c4": {"method": "clip"}}}, "no letter or digit that a file name may have"),
         ({"settings": {"training.epoch": 3}}, "did you mean 'training.epochs'"),
     ],
 )
@@ -208,15 +215,18 @@ def test_what_a_folder_keeps_is_not_trained_again(tmp_path):
     (tmp_path / "kept").mkdir()
     cells = pd.DataFrame({"method": ["clip", "clip", "unasked"], "seed": [0, 1, 0]})
     cells.to_csv(tmp_path / "kept" / "03_cells.csv", index=False)
+    options = {"notebooks": tmp_path / "notebooks", "folder": tmp_path / "runs", "kept": str(tmp_path / "kept")}
+    with pytest.raises(ConfigError, match=r"Step 02_pretraining-clip-seed0 is kept in .*: leave --kept out"):
+        run_ablation(write(tmp_path), only="02_pretraining-clip-seed0", **options)
     lines = []
-    report = run_ablation(write(tmp_path), notebooks=tmp_path / "notebooks", folder=tmp_path / "runs",
-                          report=lines.append, kept=str(tmp_path / "kept"))  # fmt: skip
+    report = run_ablation(write(tmp_path), report=lines.append, **options)
     assert list(report.statuses) == [
         "02_pretraining-more-words-seed0",
         "02_pretraining-more-words-seed1",
         "03_ablations",
     ]
     assert "4 trainings, 0 finished, 2 kept elsewhere; the other 2" in lines[0]
+    assert continue_command(read_manifest(report.run_dir)).endswith(f"--kept {tmp_path / 'kept'}")
     with pytest.raises(DataError, match=r"has no 03_cells\.csv"):
         run_ablation(write(tmp_path), kept=str(tmp_path))
 

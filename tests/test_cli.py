@@ -109,3 +109,8 @@ def test_a_missing_logger_is_told_before_anything_runs(capsys, tmp_path, monkeyp
         assert main([command, "--set", "training.report_to=wandb"]) == 2
         assert "pip install wandb" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_kept_tables_are_of_a_grid(capsys):
+    assert main(["run", "--profile", "quick", "--kept", "somewhere"]) == 2
+    assert "--kept joins the tables of an ablation: give its --grid too." in capsys.readouterr().err

@@ -1,18 +1,21 @@
 """Trainings kept of another machine, beside those of a run: each cell once, its own first, and of the same studies."""
 
 import hashlib
+import json
+from dataclasses import asdict
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
 from prdlib.ablation import load_ablation
+from prdlib.ablation_run import run_ablation
 from prdlib.data import DataError
-from prdlib.kept_cells import COLUMNS, kept_keys, own_cells, told, with_kept, with_kept_rows
+from prdlib.kept_cells import COLUMNS, kept_keys, own_cells, refuse_other_settings, told, with_kept, with_kept_rows
 from prdlib.notebook import Run
 from prdlib.training import checkpoint_folder, fit
 
-RUN = SimpleNamespace(rows=("a", "b", "c"), seeds=(0, 1))
+RUN = SimpleNamespace(rows=("a", "b", "c"), seeds=(0, 1), grid=None)
 
 
 def outcomes(cells, value, studies=("p", "q")):
@@ -108,6 +111,40 @@ def test_all_cells_may_be_kept(kept):
     assert set(cells["from"]) == {"there"}
     assert kept_keys(str(kept)) == {("b", 0), ("a", 0), ("a", 1), ("b", 7), ("unasked", 0)}
     assert kept_keys("") == set()
+
+
+def test_trainings_of_other_settings_are_refused_before_anything_runs(tmp_path):
+    grid = tmp_path / "mine.yaml"
+    grid.write_text("profile: quick\nrows: {x: {method: clip}, y: {method: prd, objective.copies: 2}}\n")
+    mine, more = load_ablation(str(grid)), load_ablation(str(grid), {"training.epochs": 7})
+    cells = cells_of([("x", 0), ("y", 0), ("unasked", 0)], "there")
+    folder = str(tmp_path)
+    for precision in ("bf16", "float32"):  # of another machine
+        same = load_ablation(str(grid), {"training.precision": precision})
+        names = {row.name: same.config(row).run_id for row in same.rows}
+        cells.assign(settings=cells["method"].map(names)).to_csv(tmp_path / "03_cells.csv", index=False)
+        refuse_other_settings(folder, mine)
+        with pytest.raises(
+            DataError, match=r"keeps row 'x' trained with other settings \(quick-\w+; this grid: quick-"
+        ):
+            refuse_other_settings(folder, more)
+    cells.drop(columns="settings").to_csv(tmp_path / "03_cells.csv", index=False)  # of an older version
+    refuse_other_settings(folder, more)
+    settings = json.loads(json.dumps(asdict(mine.base())))
+    (tmp_path / "run.json").write_text(json.dumps({"settings": settings}))
+    refuse_other_settings(folder, mine)
+    with pytest.raises(
+        DataError, match=r"keeps trainings with training.epochs = \d, this grid has 7: keep tables of the same"
+    ):
+        refuse_other_settings(folder, more)
+    with pytest.raises(DataError, match=r"trained with other settings|keeps trainings with"):
+        run_ablation(str(grid), {"training.epochs": 7}, kept=folder)
+    refuse_other_settings("", more)
+
+
+@pytest.mark.parametrize("name", ["grounded", "leave_one_out", "paper", "pretrained"])
+def test_the_kept_trainings_of_the_project_have_the_settings_of_their_grids(name):
+    refuse_other_settings(f"papermill_runs/reference/grids/{name}", load_ablation(name))
 
 
 def test_own_cells_say_what_made_them(tmp_path, tiny_config, tiny_data):

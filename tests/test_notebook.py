@@ -1,10 +1,14 @@
 """What notebooks call: a run of these settings reads its own tables, finds its data, and leaves nothing behind."""
 
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
 from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
+from filelock import FileLock
 
 from prdlib.ablation import load_ablation
 from prdlib.config import ConfigError, load_profile
@@ -82,3 +86,28 @@ def test_localisation_is_over_so_many_studies_that_have_a_phrase(tmp_path, monke
     assert asked.patients == ["b", "b", "e"]
     assert len(asked.images) == len(asked.texts) == len(asked.groups) == 5
     assert Run(load_profile("quick"), tmp_path).localisation([], data, [], most=2).items == []
+
+
+def test_a_training_that_two_runs_share_is_made_once_and_by_one_at_a_time(tmp_path, monkeypatch):
+    """Rows of two grids may be one training, in one run directory."""
+    inside, seen = threading.Lock(), []
+
+    def fit(config, method, seed, data, folder, data_hash):
+        assert inside.acquire(blocking=False), "two at a time"
+        seen.append((folder / "fit.json").is_file())
+        time.sleep(0.3)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "fit.json").touch()
+        inside.release()
+
+    monkeypatch.setattr("prdlib.notebook.fit", fit)
+    for name, value in (("data", None), ("info", {"hash": "d"})):
+        monkeypatch.setattr(Run, name, value)
+    runs = [Run(load_profile("quick"), tmp_path) for _ in range(2)]
+    with ThreadPoolExecutor(2) as pool:
+        for made in [pool.submit(run.fit, "clip", 0) for run in runs]:
+            made.result()
+    assert seen == [False, True]
+    monkeypatch.setenv("WORLD_SIZE", "2")  # processes of one training do not wait for each other
+    with FileLock(tmp_path / "log" / "clip-seed0.lock"):
+        runs[0].fit("clip", 0)
