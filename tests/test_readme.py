@@ -375,7 +375,8 @@ def between(marks: tuple[str, str]) -> str:
 
 
 def page_of(marks: tuple[str, str]) -> Path:
-    return ROOT / ("docs/ablations.md" if marks in (ABLATION, OPENI, PAPER, LEFT_OUT) else "README.md")
+    pages = {ABLATION: "docs/grounded.md", **dict.fromkeys((OPENI, PAPER, LEFT_OUT), "docs/ablations.md")}
+    return ROOT / pages.get(marks, "README.md")
 
 
 def test_gains_of_maps_are_those_of_the_reference_run():
