@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from prdlib.ablation import load_ablation
 from prdlib.benchmark.cost import describe, gpu_hours
 from prdlib.benchmark.report import load_report
 from prdlib.config import RunConfig, load_profile
@@ -481,3 +482,9 @@ if __name__ == "__main__":
         page, (start, end) = page_of(marks), marks
         text = page.read_text()
         page.write_text(text.replace(text[text.index(start) : text.index(end)], f"{start}\n{table}\n"))
+
+
+def test_the_readme_counts_the_rows_of_its_grids():
+    told = re.findall(r"run --grid (\w+) .*?(\d+) rows", (ROOT / "README.md").read_text())
+    assert len(told) == 2
+    assert {name: int(rows) for name, rows in told} == {name: len(load_ablation(name).rows) for name, _ in told}
