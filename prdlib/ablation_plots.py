@@ -84,9 +84,16 @@ def cost_benefit(table: pd.DataFrame, metrics: Sequence[str] = BENEFITS, baselin
         above = spread(((minutes - left) / width + 0.08) / 1.16, min(0.036, 1 / len(part)))
         for (name, row), minute, place in zip(part.iterrows(), minutes, above, strict=True):
             colour, end = _colour(row, baseline), np.fmax(row["value"], row["ci_high"])
-            axis.plot([minute, minute], [row["ci_low"], row["ci_high"]], color=colour, lw=1.2, alpha=0.6)
+            axis.plot(
+                [minute, minute],
+                [row["ci_low"], row["ci_high"]],
+                color=colour,
+                lw=2.4,
+                alpha=0.8,
+                solid_capstyle="butt",
+            )
             axis.plot(minute, row["value"], "o", color=colour, ms=5, mec="white")
-            leader = {"arrowstyle": "-", "color": colour, "lw": 0.5, "alpha": 0.5, "shrinkA": 0, "shrinkB": 0}
+            leader = {"arrowstyle": "-", "color": "0.75", "lw": 0.6, "linestyle": "--", "shrinkA": 0, "shrinkB": 0}
             axis.annotate(numbers[name], (minute, end), (place, 1.02), textcoords="axes fraction", color=colour, fontsize=7,
                           ha="center", va="bottom", arrowprops=leader)  # fmt: skip
         axis.axhline(part["chance"].iloc[0], color="black", ls=":", lw=1.2)
@@ -99,7 +106,7 @@ def cost_benefit(table: pd.DataFrame, metrics: Sequence[str] = BENEFITS, baselin
         key.text(0.15, place, METHOD_NAMES.get(name, name), **style)
     key.set_ylim(len(numbers) - 0.5, -0.5)
     key.axis("off")
-    _caption(figure, "thick lines: 95 % interval; dotted: chance", table, baseline)
+    _caption(figure, "thick: 95 % interval; thin, dashed: to the number of the row; dotted: chance", table, baseline)
     return figure
 
 
