@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pandas as pd
+import psutil
 import pytest
 import torch
 import yaml
@@ -174,6 +175,31 @@ def test_cells_run_alone_at_the_same_time_are_the_run_of_their_grid(tmp_path):
     lines.clear()
     assert run_ablation(write(tmp_path), **options).ok
     assert sum("unchanged" in line for line in lines) == 3  # the fourth cell is new, and 03 reads two more
+
+
+def test_a_killed_grid_goes_on_with_the_cells_that_are_missing(tmp_path):
+    """SIGKILL while the second of four cells trains: the first is kept, the second is no result, nothing else is lost."""
+    body = KEEP + "import os, time\nfrom pathlib import Path\nPath(f'{method}-{seed}').touch()\n"
+    body += "while method == 'grounded' and not Path('go').exists(): time.sleep(0.1)"
+    notebooks = with_grid(toy(tmp_path / "notebooks", n02=body))
+    options = {"notebooks": str(notebooks), "folder": str(tmp_path / "runs"), "jobs": 1}
+    call = f"from prdlib.ablation_run import run_ablation; run_ablation({write(tmp_path)!r}, **{options!r})"
+    runner = subprocess.Popen([sys.executable, "-c", call], stdout=subprocess.DEVNULL)
+    wait_for(lambda: (notebooks / "grounded-0").exists(), 180)
+    run_dir = tmp_path / "runs" / load_ablation(write(tmp_path)).run_id
+    processes = psutil.Process(runner.pid).children(recursive=True)
+    runner.kill()
+    runner.wait()
+    psutil.wait_procs(processes, 30)
+    statuses = {key: step["status"] for key, step in read_manifest(run_dir)["steps"].items()}
+    assert list(statuses.values()) == ["succeeded", "interrupted", "queued", "queued", "queued"]
+    (notebooks / "clip-0").unlink()
+    (notebooks / "go").touch()
+    lines = []
+    assert run_ablation(write(tmp_path), **options, report=lines.append).ok
+    assert "4 trainings" in lines[0]
+    assert sum("unchanged" in line for line in lines) == 1
+    assert not (notebooks / "clip-0").exists()  # the finished cell was not made again
 
 
 def test_an_unknown_cell_names_the_nearest_and_nothing_runs(tmp_path):
