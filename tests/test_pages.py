@@ -49,6 +49,7 @@ NO_TABLE = {  # numbers of these pages that stand in no table, and why
     "100 pieces": "the same",
     "29 % of what is said": "counted in the phantom's training reports, prdlib/grids/word_pieces.yaml",
     "tau 30": "the same",
+    "T 0.75": "the same",
     "CLIP with 13 epochs": "the same",
     "stride 16": "the default, prdlib/settings.py",
     "films of 96 px": "prdlib/profiles/openi.yaml and cpu.yaml",
