@@ -71,7 +71,7 @@ def test_an_ablation_is_the_run_of_its_command_line_whose_cells_leave_marks(tmp_
         ({"setings": {}}, "did you mean 'settings'"),
         ({"settings": {"training.epoch": 3}}, "did you mean 'training.epochs'"),
         ({"settings": {"seeds": [0]}}, "sets seeds"),
-        ({"seeds": ["one"]}, "needs a int"),
+        ({"seeds": ["one"]}, r"whole numbers from 0, .* not \['one'\]"),
         ({"data": "nowhere"}, "reads no folder"),
     ],
 )
