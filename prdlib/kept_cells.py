@@ -57,13 +57,13 @@ def with_kept(outcomes: pd.DataFrame, cells: pd.DataFrame, folder: str, run: Run
     """
     if not folder:
         return outcomes, cells
-    if run.grid:
-        refuse_other_settings(folder, run.grid)
     place = find_path(folder)
     paths = [place / "03_cells.csv", next(iter(sorted(place.glob("03_outcomes.csv*"))), place / "03_outcomes.csv")]
     for path in paths:
         if not path.is_file():
             raise DataError(f"{folder} has no {path.name}: give a folder that 'make reference GRID=...' wrote.")
+    if run.grid:
+        refuse_other_settings(folder, run.grid)
     kept_cells, kept = (pd.read_csv(path, dtype={"commit": str, "weights": str}) for path in paths)
     own = set(zip(outcomes["method"], outcomes["seed"], strict=True))
     there = {(m, s) for m in run.rows for s in run.seeds} - own

@@ -140,6 +140,9 @@ def test_trainings_of_other_settings_are_refused_before_anything_runs(tmp_path):
     with pytest.raises(DataError, match=r"trained with other settings|keeps trainings with"):
         run_ablation(str(grid), {"training.epochs": 7}, kept=folder)
     refuse_other_settings("", more)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(DataError, match=r"has no 03_cells\.csv"):  # before its settings are looked at
+        with_kept(outcomes([], 1.0), cells_of([], "here"), str(tmp_path / "empty"), Run(mine.base(), tmp_path, mine))
 
 
 @pytest.mark.parametrize("name", ["grounded", "leave_one_out", "paper", "pretrained"])

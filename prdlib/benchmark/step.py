@@ -59,7 +59,7 @@ class Step:
     def parts(self) -> dict[str, float]:
         """Seconds of the parts of one step, whose sum is a step."""
         images, rest = "forward: image encoder", "forward: texts, projections"
-        seconds: dict[str, float] = defaultdict(float, {images: 0.0})
+        seconds: dict[str, float] = defaultdict(float, {images: 0.0})  # first in the table, though it ends second
         clock, encoder = _Clock(seconds), self.model.image_encoder
         hooks = (
             encoder.register_forward_pre_hook(lambda *_: clock.lap(rest)),

@@ -39,7 +39,9 @@ class SeedSpread:
         alone however many rows there are: with half of the variance, Welch and Satterthwaite give at most 4 (S - 1) degrees of
         freedom."""
         spread = cls.of(rows)
-        return cls(spread.variance, min(spread.freedom, 4 * (baseline_seeds - 1) or spread.freedom))
+        if baseline_seeds == 1:  # no p then, and the interval has the spread of the others
+            return spread
+        return cls(spread.variance, min(spread.freedom, 4 * (baseline_seeds - 1)))
 
     def error(self, row: pd.DataFrame) -> float:
         """Standard error of the mean over the seeds of a row: by its own variance or that of all rows, whichever is larger."""
