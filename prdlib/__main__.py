@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     run.add_argument(
         "--kept", default="", help="with --grid: tables kept of another machine's trainings, joined in notebook 03"
     )
-    run.add_argument("--jobs", type=int, help="steps at the same time")
+    run.add_argument("-j", "--jobs", type=int, help="steps at the same time")
     run.add_argument(
         "--only", metavar="STEP", help="this step (of --grid: cell) alone: for a cluster's queue, see cluster/"
     )

@@ -25,7 +25,8 @@ def sure_rows(table: pd.DataFrame) -> list[str]:
 
 def forest(table: pd.DataFrame, seeds: pd.DataFrame | None = None, baseline: str | None = None) -> Figure:
     """One panel per metric, one line per row: the value with its 95 % interval; orange where the difference to the baseline
-    is sure after Holm's correction.
+    is sure after Holm's correction. A chance that lies far below all of a panel is told in its title: drawn, it would press
+    the rows that are to be compared into a strip.
 
     table: see ``ablation_table``. seeds: columns metric, method, value, one line per training seed: the small dots.
     baseline: None: the row that the table names as such.
@@ -48,18 +49,21 @@ def forest(table: pd.DataFrame, seeds: pd.DataFrame | None = None, baseline: str
             row = part.loc[name]
             colour = _colour(row, baseline)
             axis.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, lw=2)
-            hollow = {"mfc": "white", "mew": 1.4} if row["seeds"] == 1 else {"mec": "white"}
-            axis.plot(row["value"], place, "o", color=colour, ms=5, **hollow)
+            axis.plot(row["value"], place, "o", color=colour, ms=5, **_mark(row))
             if seeds is not None:
                 own = seeds[(seeds["metric"] == metric) & (seeds["method"] == name)]["value"]
                 axis.scatter(own, np.full(len(own), place + 0.3), s=5, color=colour, alpha=0.7)
         if baseline in part.index:
             axis.axvline(part.loc[baseline, "value"], color=GREY, lw=0.8)
-        axis.axvline(part["chance"].iloc[0], color="black", ls=":", lw=1.2)
-        rows_axis(axis, rows, fill(metric, 30))
+        chance, low, high = part["chance"].iloc[0], part["ci_low"].min(), part["ci_high"].max()
+        if _far_below(chance, low, high):
+            metric += f" (chance {chance:.2g})"
+        else:
+            axis.axvline(chance, color="black", ls=":", lw=1.2)
+        rows_axis(axis, rows, fill(metric, 34))
     for axis in axes.flat[len(metrics) :]:
         axis.axis("off")
-    _caption(figure, "value with 95 % interval (hollow: one seed); dotted: chance", table, baseline)
+    _caption(figure, "value with 95 % interval (hollow: one seed); dotted, or in the title: chance", table, baseline)
     return figure
 
 
@@ -92,7 +96,7 @@ def cost_benefit(table: pd.DataFrame, metrics: Sequence[str] = BENEFITS, baselin
                 alpha=0.8,
                 solid_capstyle="butt",
             )
-            axis.plot(minute, row["value"], "o", color=colour, ms=5, mec="white")
+            axis.plot(minute, row["value"], "o", color=colour, ms=5, **_mark(row))
             leader = {"arrowstyle": "-", "color": "0.75", "lw": 0.6, "linestyle": "--", "shrinkA": 0, "shrinkB": 0}
             axis.annotate(numbers[name], (minute, end), (place, 1.02), textcoords="axes fraction", color=colour, fontsize=7,
                           ha="center", va="bottom", arrowprops=leader)  # fmt: skip
@@ -106,7 +110,12 @@ def cost_benefit(table: pd.DataFrame, metrics: Sequence[str] = BENEFITS, baselin
         key.text(0.15, place, METHOD_NAMES.get(name, name), **style)
     key.set_ylim(len(numbers) - 0.5, -0.5)
     key.axis("off")
-    _caption(figure, "thick: 95 % interval; thin, dashed: to the number of the row; dotted: chance", table, baseline)
+    _caption(
+        figure,
+        "thick: 95 % interval (hollow: one seed); thin, dashed: to the number of the row; dotted: chance",
+        table,
+        baseline,
+    )
     return figure
 
 
@@ -122,6 +131,16 @@ def spread(places: Sequence[float], apart: float) -> np.ndarray:
 def _named_baseline(table: pd.DataFrame) -> str | None:
     """The row that others are compared to, as the table names it; None where nothing is compared."""
     return next(iter(table["minus"].dropna()), None)
+
+
+def _mark(row: pd.Series) -> dict[str, object]:
+    """The style of a row's value: hollow where one seed says nothing of the spread of trainings."""
+    return {"mfc": "white", "mew": 1.4} if row["seeds"] == 1 else {"mec": "white"}
+
+
+def _far_below(chance: float, low: float, high: float) -> bool:
+    """Whether chance is farther below all intervals of a panel than these reach."""
+    return chance < low - (high - low)
 
 
 def _colour(row: pd.Series, baseline: str | None) -> str:

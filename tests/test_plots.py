@@ -279,6 +279,15 @@ def test_a_forest_invents_no_baseline_where_it_is_missing(baseline):
     assert "purple" not in caption(compared)
 
 
+def test_a_forest_tells_a_chance_that_lies_far_below_instead_of_drawing_it():
+    near, far = forest(ROWS.assign(chance=0.0)).axes[:2]  # intervals of "m" reach 0.5 from 0.4, of "k" 0.2
+    assert 0.0 in levels_of(near)
+    assert near.get_title() == "m"
+    assert 0.0 not in levels_of(far)
+    assert far.get_title() == "k (chance 0)"
+    assert far.get_xlim()[0] > 0.3
+
+
 def test_one_row_alone_is_the_baseline_only_when_it_is_named():
     alone = ROWS[ROWS["metric"] == "n"]
     assert colours_of_marks(forest(alone).axes[0]) == [to_rgba(PURPLE)]
@@ -302,6 +311,11 @@ def test_costs_have_a_panel_for_each_metric_and_numbers_that_do_not_hide_each_ot
     assert [text.get_text() for text in key.texts] == ["1", "a", "2", "b", "3", "c"]
     assert colours_of_marks(first) == [to_rgba(colour) for colour in (GREY, RED, BLUE)]
     assert colours_of_marks(second) == [to_rgba(PURPLE)]
+    assert [line.get_markerfacecolor() == "white" for line in first.lines if line.get_marker() == "o"] == [
+        False,
+        True,
+        False,
+    ]
     assert not overlapping(figure, first.texts)
     assert [text.xy for text in first.texts] == [
         (1.0, 0.6),
