@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import lzma
 import sys
 from collections.abc import Sequence
 from functools import partial
@@ -225,6 +226,8 @@ def _evaluate(options: argparse.Namespace) -> int:
     if options.output:
         facts = {"run": run.config.run_id, "benchmark": frozen.hash, "studies": len(frozen.study_ids),
                  "seeds": {str(m): sorted(s for name, s in models if name == m) for m, _ in models}}  # fmt: skip
+        answers = report.answers().to_csv(index=False).encode()
+        write_atomic(Path(options.output) / "outcomes.csv.xz", lzma.compress(answers))  # hundreds of thousands of rows
         save_figure(gain_heat_map(report.gains), Path(options.output) / "heat_map", **facts)
         save_figure(gain_dumbbells(report.gains), Path(options.output) / "dumbbells", **facts)
     number = len(frozen.study_ids)

@@ -95,7 +95,7 @@ def keep_reference(run_dir: str | Path, folder: str | Path, grid: bool = False) 
             _copy(run_dir / "figures" / f"{name}{suffix}", made)
     for task in TASKS:
         for path in sorted((run_dir / task).glob("*")):
-            if path.suffix in (".csv", ".json", ".png"):
+            if path.suffix in (".csv", ".xz", ".json", ".png"):
                 (made / task).mkdir(exist_ok=True)
                 shutil.copy(path, made / task)
     outcomes = made / "03_outcomes.csv"

@@ -68,6 +68,10 @@ def test_a_checkpoint_and_its_embeddings_get_the_same_table(place, capsys):
     )
     pd.testing.assert_frame_equal(stored, parts)
     assert len(ours) >= 15
+    asked = pd.read_csv(place / "tables" / "model" / "outcomes.csv.xz").groupby("test")["correct"]
+    table = ours[ours["n"] > 0].set_index("test")
+    pd.testing.assert_series_equal(asked.mean()[table.index], table["accuracy"], check_names=False)
+    assert asked.size().to_dict() == table["n"].to_dict()
     facts = json.loads((place / "tables" / "model" / "heat_map.json").read_text())
     assert facts["benchmark"] == json.loads((place / "set.jsonl").read_text().splitlines()[0])["hash"]
     for name in ("heat_map", "dumbbells"):

@@ -36,6 +36,7 @@ def run_dir(tmp_path):
             (folder / "figures" / f"{name}{suffix}").write_text("{}")
     (folder / "structure" / "image_gain.csv").write_text("value\n1\n")
     (folder / "structure" / "heat_map.pdf").write_text("")
+    (folder / "structure" / "outcomes.csv.xz").write_bytes(b"compressed")
     step = {"status": "succeeded", "host": "machine", "parameters": {"run_dir": str(folder)}}
     (folder / "run.json").write_text(json.dumps({"steps": {"03_ablations": step}}))
     cell = {"cell_type": "code", "source": [f'run_dir = "{folder}"']}
@@ -47,7 +48,8 @@ def test_a_run_keeps_tables_plots_and_tasks_and_no_pdf(run_dir, tmp_path):
     kept = keep_reference(run_dir, tmp_path / "kept")
     tables = {f"{name}.csv" for name in TABLES} - {"03_outcomes.csv"} | {"03_outcomes.csv.xz"}
     plots = {f"{name}{suffix}" for name in FIGURES for suffix in (".png", ".json")}
-    assert set(kept) == {*tables, *plots, "structure/image_gain.csv", "run.json", "03_ablations.ipynb"}
+    assert set(kept) == {*tables, *plots, "structure/image_gain.csv", "structure/outcomes.csv.xz", "run.json",
+                         "03_ablations.ipynb"}  # fmt: skip
 
 
 def test_an_ablation_keeps_outcomes_notebook_and_manifest_with_paths_of_the_project(run_dir, tmp_path):

@@ -13,6 +13,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from prdlib.evaluation.ablation_table import COLUMNS, ablation_table
+from prdlib.evaluation.image_gain import gain_table
 from prdlib.repro import hash_files, project_root
 
 REFERENCE = project_root() / "papermill_runs" / "reference"
@@ -26,6 +27,22 @@ def test_stored_rows_follow_from_the_stored_outcomes(name):
     rows, outcomes = (pd.read_csv(folder / table) for table in ("03_rows.csv", "03_outcomes.csv.xz"))
     table = ablation_table(outcomes, rows["minus"].dropna().iloc[0]).astype({"paired_seeds": float})
     in_order = [one.sort_values(["metric", "method"], ignore_index=True) for one in (table, rows[COLUMNS])]
+    assert_frame_equal(*in_order, rtol=1e-9, atol=1e-9, check_dtype=False)
+
+
+STRUCTURE = sorted(REFERENCE.rglob("structure/outcomes.csv.xz"))
+
+
+@pytest.mark.parametrize("path", STRUCTURE, ids=lambda path: path.parents[1].name)
+def test_stored_image_gains_follow_from_the_stored_outcomes(path):
+    outcomes, kept = pd.read_csv(path), pd.read_csv(path.parent / "image_gain.csv")
+    kept = kept[kept["n"] > 0]
+    assert set(zip(outcomes["model"], outcomes["test"], strict=True)) == set(
+        zip(kept["model"], kept["test"], strict=True)
+    )
+    parts = [gain_table(part).assign(model=name) for name, part in outcomes.groupby("model")]
+    table = pd.concat(parts)
+    in_order = [one.sort_values(["model", "test"], ignore_index=True)[table.columns] for one in (table, kept)]
     assert_frame_equal(*in_order, rtol=1e-9, atol=1e-9, check_dtype=False)
 
 

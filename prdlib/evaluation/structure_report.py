@@ -11,7 +11,14 @@ import pandas as pd
 from prdlib.data.batches import EvaluationData
 from prdlib.evaluation.adapters import AdapterError, DualEncoder, reports_of
 from prdlib.evaluation.benchmark_set import BenchmarkSet, make_benchmark_set
-from prdlib.evaluation.image_gain import SEVERAL_KINDS, gain_differences, gain_table, plans_of, structure_benchmark
+from prdlib.evaluation.image_gain import (
+    CONTROLS,
+    SEVERAL_KINDS,
+    gain_differences,
+    gain_table,
+    plans_of,
+    structure_benchmark,
+)
 from prdlib.evaluation.paraphrases import paraphrase_outcomes, paraphrase_table
 from prdlib.evaluation.text_only import text_only_table
 from prdlib.evaluation.twins import binding_table, make_twins, twin_outcomes, twin_table
@@ -54,6 +61,13 @@ class StructureReport:
             "failures": worst_copies(self.outcomes),
             "cut": pd.DataFrame({"model": list(self.cut), "texts cut": list(self.cut.values())}),
         }  # fmt: skip
+
+    def answers(self) -> pd.DataFrame:
+        """What ``gain_table`` and ``gain_differences`` are made of, to be kept: one row per model, seed, test and study, with
+        family, chance, and 1 or 0 for correct, tie and each blind control; no text."""
+        asked = [name for name in ("correct", "tie", *CONTROLS) if name in self.outcomes]
+        columns = ["model", "seed", "test", "family", "study_id", "chance", *asked]
+        return self.outcomes[columns].astype(dict.fromkeys(asked, "Int8"))
 
 
 def training_set(train: EvaluationData, benchmark: BenchmarkSet, most: int) -> BenchmarkSet:

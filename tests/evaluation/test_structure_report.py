@@ -1,5 +1,7 @@
 """Every table of the benchmark from one call, for our own models; and what a figure needs of them."""
 
+import io
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from prdlib.data.batches import EvaluationData
 from prdlib.evaluation.adapters import AdapterError, PRDAdapter
 from prdlib.evaluation.benchmark_set import make_benchmark_set
 from prdlib.evaluation.embeddings import mean_image
-from prdlib.evaluation.image_gain import gain_differences
+from prdlib.evaluation.image_gain import gain_differences, gain_table
 from prdlib.evaluation.structure_report import failures, found_trainings, structure_report, worst_copies
 from prdlib.evaluation.wording import gain_sheet, image_gains
 from prdlib.models import build_model
@@ -68,6 +70,18 @@ def test_the_same_numbers_again(report, tiny_data):
     )
     pd.testing.assert_frame_equal(found.gains, again.gains)
     pd.testing.assert_frame_equal(found.outcomes, again.outcomes)
+
+
+def test_the_answers_that_are_kept_give_the_tables_again(report):
+    found, _, _ = report
+    kept = pd.read_csv(io.StringIO(found.answers().to_csv(index=False)))
+    assert set(kept[["correct", "tie", "mean image", "constant inverted"]].stack()) == {0, 1}
+    asked = found.gains[found.gains["n"] > 0]
+    for name, part in kept.groupby("model"):
+        table = gain_table(part, 100)
+        mine = asked[asked["model"] == name].reset_index(drop=True)
+        pd.testing.assert_frame_equal(table, mine[table.columns], check_dtype=False)
+    pd.testing.assert_frame_equal(gain_differences(kept), found.differences)
 
 
 def test_failures_are_false_copies_that_score_higher(report):
