@@ -1,4 +1,4 @@
-"""Figures of an ablation: every row beside the baseline, and what a row costs."""
+"""Figures of an ablation: every row, its difference to the baseline, and what it costs."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from textwrap import fill
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from scipy.optimize import isotonic_regression
 
 from prdlib.evaluation.statistics import SURE
 from prdlib.names import in_order
-from prdlib.plots import BLUE, GREY, METHOD_NAMES, PURPLE, RED, rows_axis
+from prdlib.plots import BLUE, GREY, METHOD_NAMES, PURPLE, RED, rows_axis, sentence
 
 BENEFITS = ("5-option accuracy", "R@1 image to report")
 
@@ -23,33 +24,31 @@ def sure_rows(table: pd.DataFrame) -> list[str]:
     return in_order(table.loc[asked & (table["p_holm"] < SURE), "method"])
 
 
-def forest(table: pd.DataFrame, seeds: pd.DataFrame | None = None, baseline: str | None = None) -> Figure:
+def forest(
+    table: pd.DataFrame,
+    seeds: pd.DataFrame | None = None,
+    baseline: str | None = None,
+    rows: Sequence[str] | None = None,
+) -> Figure:
     """One panel per metric, one line per row: the value with its 95 % interval; orange where the difference to the baseline
     is sure after Holm's correction. A chance that lies far below all of a panel is told in its title: drawn, it would press
     the rows that are to be compared into a strip.
 
     table: see ``ablation_table``. seeds: columns metric, method, value, one line per training seed: the small dots.
-    baseline: None: the row that the table names as such.
+    baseline: None: the row that the table names as such. rows: all that were asked, those without a finished training too (None:
+    those of the table).
     """
     baseline = baseline or _named_baseline(table)
-    metrics, rows = list(dict.fromkeys(table["metric"])), in_order(table["method"])
-    columns = min(4, len(metrics))
-    lines = -(-len(metrics) // columns)
-    longest = max(len(METHOD_NAMES.get(name, name)) for name in rows)
-    size = (2.5 * columns + 0.075 * longest, (0.22 * len(rows) + 0.75) * lines + 0.4)
-    figure = Figure(figsize=size, layout="constrained")
-    axes = figure.subplots(lines, columns, squeeze=False, sharey=True)
-    for axis, metric in zip(axes.flat, metrics, strict=False):
-        part = table[table["metric"] == metric].set_index("method")
+    figure, panels, rows = _panels(table, rows)
+    for axis, metric, part in panels:
         for place, name in enumerate(rows):
             if name not in part.index:
-                axis.text(0.02, place, "missing", fontsize=7, va="center", transform=axis.get_yaxis_transform(),
-                          bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
+                _missing(axis, place)
                 continue
             row = part.loc[name]
             colour = _colour(row, baseline)
             axis.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, lw=2)
-            axis.plot(row["value"], place, "o", color=colour, ms=5, **_mark(row))
+            axis.plot(row["value"], place, "o", color=colour, ms=5, **_mark(row["seeds"]))
             if seeds is not None:
                 own = seeds[(seeds["metric"] == metric) & (seeds["method"] == name)]["value"]
                 axis.scatter(own, np.full(len(own), place + 0.3), s=5, color=colour, alpha=0.7)
@@ -61,10 +60,62 @@ def forest(table: pd.DataFrame, seeds: pd.DataFrame | None = None, baseline: str
         else:
             axis.axvline(chance, color="black", ls=":", lw=1.2)
         rows_axis(axis, rows, fill(metric, 34))
+    dots = "" if seeds is None else "; small dots: training seeds"
+    text = f"value with 95 % interval (hollow: one seed){dots}; dotted, or in the title: chance"
+    _caption(figure, text, table, baseline)
+    return figure
+
+
+def difference_forest(table: pd.DataFrame, baseline: str | None = None, rows: Sequence[str] | None = None) -> Figure:
+    """The paired difference of every row to the baseline with its 95 % interval, one panel per metric around 0: what Holm's
+    correction judges. Two intervals of :func:`forest` may meet though the difference of their rows is sure.
+
+    table, baseline, rows: see :func:`forest`.
+    """
+    baseline = baseline or _named_baseline(table)
+    compared = table[table["difference"].notna()]
+    if compared.empty:
+        return sentence("One row alone, or no baseline: there are no differences to draw.")
+    rows = [name for name in (in_order(table["method"]) if rows is None else rows) if name != baseline]
+    figure, panels, rows = _panels(compared, rows)
+    for axis, metric, part in panels:
+        for place, name in enumerate(rows):
+            if name not in part.index:
+                _missing(axis, place)
+                continue
+            row = part.loc[name]
+            colour = _colour(row, baseline)
+            axis.plot([row["difference_low"], row["difference_high"]], [place, place], color=colour, lw=2)
+            axis.plot(row["difference"], place, "o", color=colour, ms=5, **_mark(row["paired_seeds"]))
+        axis.axvline(0, color=GREY, lw=0.8)
+        rows_axis(axis, rows, fill(metric, 34))
+    name = METHOD_NAMES.get(baseline, baseline)
+    text = f"difference to {name}, the baseline (grey line), on the same studies and seeds, with 95 % interval (hollow: one seed)"
+    _caption(figure, text, compared, None)
+    return figure
+
+
+def _panels(
+    table: pd.DataFrame, rows: Sequence[str] | None
+) -> tuple[Figure, list[tuple[Axes, str, pd.DataFrame]], list[str]]:
+    """(figure, (axis, metric, its part of the table by row) of each metric, names of the rows)."""
+    metrics = list(dict.fromkeys(table["metric"]))
+    rows = in_order(table["method"] if rows is None else rows)
+    columns = min(4, len(metrics))
+    lines = -(-len(metrics) // columns)
+    longest = max(len(METHOD_NAMES.get(name, name)) for name in rows)
+    size = (2.5 * columns + 0.075 * longest, (0.22 * len(rows) + 0.75) * lines + 0.4)
+    figure = Figure(figsize=size, layout="constrained")
+    axes = figure.subplots(lines, columns, squeeze=False, sharey=True)
     for axis in axes.flat[len(metrics) :]:
         axis.axis("off")
-    _caption(figure, "value with 95 % interval (hollow: one seed); dotted, or in the title: chance", table, baseline)
-    return figure
+    parts = [table[table["metric"] == metric].set_index("method") for metric in metrics]
+    return figure, list(zip(axes.flat, metrics, parts, strict=False)), rows
+
+
+def _missing(axis: Axes, place: int) -> None:
+    axis.text(0.02, place, "missing", fontsize=7, va="center", transform=axis.get_yaxis_transform(),
+              bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
 
 
 def cost_benefit(table: pd.DataFrame, metrics: Sequence[str] = BENEFITS, baseline: str | None = None) -> Figure:
@@ -96,12 +147,12 @@ def cost_benefit(table: pd.DataFrame, metrics: Sequence[str] = BENEFITS, baselin
                 alpha=0.8,
                 solid_capstyle="butt",
             )
-            axis.plot(minute, row["value"], "o", color=colour, ms=5, **_mark(row))
+            axis.plot(minute, row["value"], "o", color=colour, ms=5, **_mark(row["seeds"]))
             leader = {"arrowstyle": "-", "color": "0.75", "lw": 0.6, "linestyle": "--", "shrinkA": 0, "shrinkB": 0}
             axis.annotate(numbers[name], (minute, end), (place, 1.02), textcoords="axes fraction", color=colour, fontsize=7,
                           ha="center", va="bottom", arrowprops=leader)  # fmt: skip
         axis.axhline(part["chance"].iloc[0], color="black", ls=":", lw=1.2)
-        axis.set_xlabel("minutes of a training, as measured (load of the machine differs)", fontsize=8)
+        axis.set_xlabel("minutes of a training, median of seeds (load of the machine differs)", fontsize=8)
         axis.set_ylabel(metric, fontsize=9)
         axis.tick_params(labelsize=8)
     for place, (name, number) in enumerate(numbers.items()):
@@ -133,9 +184,9 @@ def _named_baseline(table: pd.DataFrame) -> str | None:
     return next(iter(table["minus"].dropna()), None)
 
 
-def _mark(row: pd.Series) -> dict[str, object]:
+def _mark(seeds: float) -> dict[str, object]:
     """The style of a row's value: hollow where one seed says nothing of the spread of trainings."""
-    return {"mfc": "white", "mew": 1.4} if row["seeds"] == 1 else {"mec": "white"}
+    return {"mfc": "white", "mew": 1.4} if seeds == 1 else {"mec": "white"}
 
 
 def _far_below(chance: float, low: float, high: float) -> bool:
@@ -151,7 +202,8 @@ def _colour(row: pd.Series, baseline: str | None) -> str:
 
 
 def _caption(figure: Figure, text: str, table: pd.DataFrame, baseline: str | None) -> None:
-    text += "; grey: the baseline; orange: differs from it (Holm, p < .05)"
+    text += "; grey: the baseline" if baseline in set(table["method"]) else ""
+    text += "; orange: differs from the baseline (Holm, p < .05); blue: no sure difference"
     if (table["difference"].isna() & (table["method"] != baseline)).any():
         text += "; purple: no baseline to compare with"
     figure.supxlabel(fill(text, int(17 * figure.get_figwidth())), fontsize=8)

@@ -43,7 +43,7 @@ def run_ablation(
     base = grid.base()
     if jobs is not None and jobs < 1:
         raise ConfigError(f"--jobs is {jobs}: it must be at least 1.")
-    from prdlib.kept_cells import kept_keys, refuse_other_settings
+    from prdlib.kept_cells import kept_keys, kept_seconds, refuse_other_settings
     from prdlib.training_inputs import check_weights
 
     run_dir = (Path(folder).resolve() if folder else repro.project_root() / "papermill_runs") / grid.run_id
@@ -67,7 +67,8 @@ def run_ablation(
     jobs = (jobs or base.jobs) if only is None else 1
     with runner_lock(run_dir, [step.key for step in steps], only):
         if only is None:
-            report(cost(grid, run_dir, jobs, {(row.name, seed) for row, seed in grid.cells()} & there))
+            asked_there = {(row.name, seed) for row, seed in grid.cells()} & there
+            report(cost(grid, run_dir, jobs, asked_there, kept_seconds(kept)))
 
         def run(chosen: list[Step]) -> dict[str, str]:
             runner = Runner(base, [*cells, last], chosen, run_dir, set(), jobs, report, call, only is not None)
@@ -103,12 +104,19 @@ def cell_key(row: Row, seed: int) -> str:
     return f"02_pretraining-{row.slug}-seed{seed}"
 
 
-def cost(grid: Ablation, run_dir: Path, jobs: int, kept: Collection[tuple[str, int]] = ()) -> str:
+def cost(
+    grid: Ablation,
+    run_dir: Path,
+    jobs: int,
+    kept: Collection[tuple[str, int]] = (),
+    elsewhere: Mapping[str, float] | None = None,
+) -> str:
     """One sentence before anything starts: trainings, what is there already, and how long the others take by what was measured.
 
     A cell is finished where its run directory beside ``run_dir`` has a finished training, whichever run or grid made it. Whether
-    data and code are still the same is looked at when the cell runs. A cell that is not takes as long as the finished steps of
-    its method in the grid's manifest and those of its rows, or of any method, or as long as the profile says."""
+    data and code are still the same is looked at when the cell runs. A cell that is not takes as long as finished steps of its
+    row took here; else as the row's trainings ``elsewhere`` (row -> seconds); else as steps of its method, or of any; else as the
+    profile says."""
     from prdlib.training_inputs import checkpoint_folder
 
     folders = {row.name: run_dir.parent / grid.config(row).run_id for row in grid.rows}
@@ -118,23 +126,43 @@ def cost(grid: Ablation, run_dir: Path, jobs: int, kept: Collection[tuple[str, i
             continue
         done = (checkpoint_folder(folders[row.name], row.method, seed) / "fit.json").is_file()
         finished += done
-        left += [] if done else [row.method]
-    measured = _step_seconds({run_dir, *folders.values()})
-    every = [value for values in measured.values() for value in values]
+        left += [] if done else [row]
+    rows, methods = _step_seconds(grid, run_dir, folders)
+    every = [value for values in methods.values() for value in values]
     usual = mean(every) if every else grid.base().expected_seconds.get("02_pretraining", 60.0)
-    hours = sum(mean(measured.get(method, [usual])) for method in left) / jobs / 3600
-    source = "measured here" if every else f"on the machine of profile {grid.profile}"
+    guesses = {method: mean(values) for method, values in methods.items()}
+    guesses = {row.name: guesses.get(row.method, usual) for row in grid.rows} | dict(elsewhere or {})
+    guesses |= {name: mean(values) for name, values in rows.items()}
+    hours = sum(guesses[row.name] for row in left) / jobs / 3600
+    source = (
+        " or ".join(["measured here"] * bool(every) + ["kept"] * bool(elsewhere))
+        or f"on the machine of profile {grid.profile}"
+    )
     size = f"{len(grid.rows)} rows x {len(grid.seeds)} seeds = {len(grid.rows) * len(grid.seeds)} trainings, {finished} finished"
     size += f", {len(kept)} kept elsewhere" if kept else ""
-    return f"grid {grid.name}: {size}; the other {len(left)} take about {hours:.1f} hours, {jobs} at a time ({source})"
+    told = f"grid {grid.name}: {size}; the other {len(left)} take about {hours:.1f} hours, {jobs} at a time ({source})"
+    return told + ("; what is finished stays so if code and data are as they were" if finished else "")
 
 
-def _step_seconds(folders: Collection[Path]) -> dict[str, list[float]]:
-    """Method -> seconds of every finished notebook 02 in the manifests of these run directories."""
-    found: dict[str, list[float]] = {}
-    for folder in sorted(folders):
+def _step_seconds(
+    grid: Ablation, run_dir: Path, folders: Mapping[str, Path]
+) -> tuple[dict[str, list[float]], dict[str, list[float]]]:
+    """(row -> seconds, method -> seconds) of every finished notebook 02 in the manifests of a grid and of its rows' folders."""
+    rows: dict[str, list[float]] = {}
+    methods: dict[str, list[float]] = {}
+    slugs = {row.slug: row.name for row in grid.rows}
+    for folder in sorted({run_dir, *folders.values()}):
         steps = load_manifest(folder)["steps"] if (folder / "run.json").is_file() else {}
         for key, step in steps.items():
             if key.startswith("02_") and step["status"] == "succeeded" and step.get("seconds"):
-                found.setdefault(step["parameters"]["method"], []).append(step["seconds"])
-    return found
+                method = step["parameters"]["method"]
+                methods.setdefault(method, []).append(step["seconds"])
+                slug = key.removeprefix("02_pretraining-").rpartition("-seed")[0]
+                of = (
+                    [slugs.get(slug)]
+                    if folder == run_dir
+                    else [row.name for row in grid.rows if folders[row.name] == folder and row.method == method]
+                )
+                for name in filter(None, of):
+                    rows.setdefault(name, []).append(step["seconds"])
+    return rows, methods

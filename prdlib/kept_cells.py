@@ -102,6 +102,14 @@ def kept_keys(folder: str) -> set[tuple[str, int]]:
     return set(zip(cells["method"], cells["seed"], strict=True))
 
 
+def kept_seconds(folder: str) -> dict[str, float]:
+    """Row -> seconds of a training, the median of those that ``folder`` keeps; none for ''."""
+    if not folder:
+        return {}
+    cells = pd.read_csv(find_path(folder) / "03_cells.csv").reindex(columns=["method", "minutes"])  # older: no minutes
+    return (cells.groupby("method")["minutes"].median() * 60).dropna().to_dict()
+
+
 def refuse_other_settings(folder: str, grid: Ablation) -> None:
     """DataError where ``folder`` says of a training of this grid that it had other settings, or was of another profile.
 
@@ -142,12 +150,18 @@ def with_kept_rows(
     table: pd.DataFrame, folder: str, name: str, run: Run, by: tuple[str, ...] = ("method",)
 ) -> pd.DataFrame:
     """A table with the rows that <folder>/<name>.csv keeps of what it has not (``by``: method, or method and seed), of the rows
-    and seeds that the run asks for; as it is for '', and where there was nothing to keep (a collection without twins)."""
+    and seeds that the run asks for; as it is for '', and where there was nothing to keep (a collection without twins).
+
+    A table by method has means over ``seeds``, which cannot be joined: of a method that both have, that of more seeds is taken.
+    """
     path = find_path(folder) / f"{name}.csv"
     if not folder or not path.is_file():
         return table
     kept = pd.read_csv(path)
     asked = {"method": set(run.rows), "seed": set(run.seeds)}
+    if by == ("method",) and "seeds" in kept and len(table):
+        more = kept.groupby("method")["seeds"].max().gt(table.groupby("method")["seeds"].max())
+        table = table[~table["method"].isin(more.index[more])]
     own = set() if table.empty else set(zip(*(table[key] for key in by), strict=True))
     keys = zip(*(kept[key] for key in by), strict=True)
     new = [key not in own and all(part in asked[name] for part, name in zip(key, by, strict=True)) for key in keys]

@@ -218,7 +218,7 @@ def learning_curves(
     }
     shown = [k for k in panels if any(k in table for tables in histories.values() for table in tables)]
     if not shown:
-        return _sentence("No training's history was kept: there are no curves to draw.")
+        return sentence("No training's history was kept: there are no curves to draw.")
     styles = _curve_styles(list(histories), baseline, sure)
     high = max(2.5, 0.16 * len({style["label"] for style in styles.values()}) + 0.5)
     figure = Figure(figsize=(2.6 * len(shown) + 1.5, high), layout="constrained")
@@ -269,7 +269,10 @@ def _curve_styles(
     labels = {name: METHOD_NAMES.get(name, name) for name in names}
     if len(names) <= len(METHOD_COLOURS):
         own = {name: METHOD_COLOURS[name] for name in names if name in METHOD_COLOURS}
-        free = iter([colour for colour in METHOD_COLOURS.values() if colour not in own.values()])
+        if baseline in names and GREY not in own.values():
+            own[baseline] = GREY
+        left = [colour for colour in METHOD_COLOURS.values() if colour not in own.values()]
+        free = iter(sorted(left, key=lambda colour: colour == GREY))  # the baseline's in every other figure: last
         return {name: line | {"color": own.get(name) or next(free), "label": labels[name]} for name in names}
     styles = {}
     if baseline in names:
@@ -283,7 +286,7 @@ def _curve_styles(
     return styles | {name: {"color": PALE, "lw": 0.8, "zorder": 1, "label": label} for name in others}
 
 
-def _sentence(text: str) -> Figure:
+def sentence(text: str) -> Figure:
     """What stands in a figure's place where there is nothing to draw."""
     figure = Figure(figsize=(7.2, 0.9), layout="constrained")
     figure.text(0.5, 0.5, text, ha="center", fontsize=9)
@@ -296,7 +299,7 @@ def scores(table: pd.DataFrame, title: str = "") -> Figure:
     An empty table is drawn as the sentence that nothing could be scored.
     """
     if table.empty:
-        return _sentence(f"{title}: nothing to score in these data (no true boxes or no labels)")
+        return sentence(f"{title}: nothing to score in these data (no true boxes or no labels)")
     labels = list(dict.fromkeys(table["label"]))
     series = list(dict.fromkeys(table["series"])) if "series" in table else [None]
     figure = Figure(figsize=(7.2, 0.105 * len(labels) * (len(series) + 1) + 1.2), layout="constrained")

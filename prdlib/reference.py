@@ -17,14 +17,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prdlib.data import DataError
+from prdlib.manifest import read_manifest
 from prdlib.repro import project_root, write_atomic
 
 TABLES = (
     *(
         "summary",
+        "03_runs",
         "03_cells",
         "03_rows",
         "03_scores",
+        "03_twins",
         "03_histories",
         "03_outcomes",
         "04_pointing",
@@ -49,6 +52,8 @@ FIGURES = (
     *(
         "03_curves",
         "03_forest",
+        "03_differences",
+        "03_cost",
         "04_pointing",
         "04_localisation",
         "04_gains",
@@ -63,7 +68,7 @@ FIGURES = (
     *("05_curves", "05_generation", "05_nli", "05_localisation", "05_image_gain", "05_dumbbells"),
 )
 GRID_TABLES = ("03_runs", "03_cells", "03_rows", "03_twins", "03_histories", "03_outcomes")
-GRID_FIGURES = ("03_forest", "03_cost", "03_curves")
+GRID_FIGURES = ("03_forest", "03_differences", "03_cost", "03_curves")
 OPTIONAL = ("05_fine_tuning", "05_zero_shot_classes", "05_localisation", "05_lost", "05_binding", "05_twins", "03_twins",
             "03_histories",
             "04_pointing", "04_localisation", "04_maps", "04_gains", "04_curves", "04_correlations")  # fmt: skip
@@ -170,19 +175,19 @@ def _copy(path: Path, folder: Path) -> None:
 def main(arguments: Sequence[str]) -> int:
     """Keep papermill_runs/latest as papermill_runs/reference/<folder>, of a grid as .../grids/<folder>, and a checkpoint as
     .../checkpoints/<profile>-<its folder's name>."""
-    from prdlib.config import profiles
-
     name, *rest = arguments
     reference = project_root() / "papermill_runs" / "reference"
     if Path(name).is_dir():
         print("\n".join(keep_checkpoint(name, reference / "checkpoints")))
         return 0
     stem = Path(name).stem
-    grid = stem not in profiles()
     latest = project_root() / "papermill_runs" / "latest"
     if not latest.resolve().name.startswith(f"{stem}-"):
         print(f"papermill_runs/latest is no run of {stem}: run it first", file=sys.stderr)
         return 2
+    grid = bool(
+        read_manifest(latest).get("call", {}).get("grid")
+    )  # paper and openi are names of a profile and of a grid
     folder = reference / ("grids" if grid else "") / (rest[0] if rest else stem)
     print("\n".join(keep_reference(latest, folder, grid)))
     return 0

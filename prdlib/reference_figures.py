@@ -12,7 +12,7 @@ from pathlib import Path
 import pandas as pd
 from matplotlib.figure import Figure
 
-from prdlib.ablation_plots import cost_benefit, forest
+from prdlib.ablation_plots import cost_benefit, difference_forest, forest
 from prdlib.attention_plots import localisation_scores
 from prdlib.faithfulness_plots import gains_over_controls, insertion_deletion_curves, map_correlations
 from prdlib.plots import save_figure
@@ -23,7 +23,16 @@ from prdlib.structure_plots import gain_dumbbells, gain_heat_map
 def _forest(folder: Path) -> Figure:
     outcomes = pd.read_csv(folder / "03_outcomes.csv.xz")
     by_seed = outcomes.groupby(["metric", "method", "seed"])["outcome"].mean().rename("value").reset_index()
-    return forest(pd.read_csv(folder / "03_rows.csv"), by_seed)
+    return forest(pd.read_csv(folder / "03_rows.csv"), by_seed, rows=_asked(folder))
+
+
+def _differences(folder: Path) -> Figure:
+    return difference_forest(pd.read_csv(folder / "03_rows.csv"), rows=_asked(folder))
+
+
+def _asked(folder: Path) -> list[str]:
+    """Rows of an ablation, those without a finished training too."""
+    return list(pd.read_csv(folder / "03_runs.csv")["method"])
 
 
 def _cost(folder: Path) -> Figure:
@@ -40,7 +49,7 @@ DRAWN: dict[str, dict[str, Callable[[Path], Figure]]] = {
         "heat_map": _table("image_gain.csv", gain_heat_map),
         "dumbbells": _table("image_gain.csv", gain_dumbbells),
     },
-    "03_outcomes.csv.xz": {"03_forest": _forest, "03_cost": _cost},
+    "03_outcomes.csv.xz": {"03_forest": _forest, "03_differences": _differences, "03_cost": _cost},
     "04_gains.csv": {
         "04_localisation": _table("04_localisation.csv", localisation_scores),
         "04_gains": _table("04_gains.csv", gains_over_controls),

@@ -13,7 +13,7 @@ import yaml
 from test_runs import toy, wait_for
 
 from prdlib.ablation import ablations, load_ablation
-from prdlib.ablation_run import cost, run_ablation
+from prdlib.ablation_run import cell_step, cost, run_ablation
 from prdlib.config import ConfigError, load_profile
 from prdlib.data import DataError
 from prdlib.evaluation.ablation_table import (
@@ -230,8 +230,17 @@ def test_the_cost_knows_what_other_runs_have_trained_and_how_long_their_steps_to
     (folder / "run.json").write_text(json.dumps({"run_id": "x", "started": "", "steps": steps}))
     told = cost(grid, run_dir, 2)
     assert "4 trainings, 1 finished; the other 3 take about 3.0 hours, 2 at a time (measured here)" in told
+    assert "if code and data are as they were" in told
     kept = cost(grid, run_dir, 2, {(grid.rows[1].name, 0)})
     assert "4 trainings, 1 finished, 1 kept elsewhere; the other 2 take about 2.0 hours" in kept
+    slow = cost(
+        grid, run_dir, 2, {(grid.rows[1].name, 0)}, {grid.rows[1].name: 21600.0}
+    )  # and 2 hours of the first row
+    assert "the other 2 take about 4.0 hours, 2 at a time (measured here or kept)" in slow
+    own = {cell_step(grid, grid.rows[1], 0, tmp_path, tmp_path).key: step | {"seconds": 3600.0}}
+    run_dir.mkdir()
+    (run_dir / "run.json").write_text(json.dumps({"run_id": "x", "started": "", "steps": own}))
+    assert "the other 3 take about 2.0 hours" in cost(grid, run_dir, 2)  # 2 of the first row, 2 x 1 of the second
 
 
 def test_what_a_folder_keeps_is_not_trained_again(tmp_path):
@@ -391,6 +400,17 @@ def test_many_rows_that_share_a_baseline_are_not_sure_because_its_seeds_were_hig
     assert sum((table["p_holm"] < 0.05).any() for table in tables) <= 2
 
 
+def test_a_row_with_more_test_studies_does_not_speak_for_the_seeds_of_the_others():
+    rng = np.random.default_rng(8)
+    usual = no_difference(rng, ["m"], list("abcdef"), 40, 0.2)
+    own_split = no_difference(rng, ["m"], ["own split"], 60, 0.0)
+    own_split["query"] += 1000
+    alone = ablation_table(usual, "a", 2000).set_index("method")
+    beside = ablation_table(pd.concat([own_split, usual]), "a", 2000).set_index("method").loc[alone.index]
+    columns = ["ci_low", "ci_high", "difference_low", "difference_high"]
+    np.testing.assert_allclose(beside[columns].astype(float), alone[columns].astype(float), rtol=0, atol=1e-12)
+
+
 def test_a_share_has_no_end_below_0_and_a_gain_has():
     rare = pd.DataFrame({"query": range(60), "outcome": 0.0, "method": "a", "seed": 0, "metric": "m", "chance": 0.0})
     rare.loc[0, "outcome"] = 1.0
@@ -429,6 +449,13 @@ def test_what_the_image_adds_is_a_metric_of_its_own():
     assert list(zip(seen["metric"], seen["outcome"], seen["chance"], strict=True)) == [
         ("R@1", 1.0, 0.1), ("5", 1.0, 0.2), ("5, image - mean image", 0.0, 0.0)
     ]  # fmt: skip
+
+
+def test_a_collection_without_twins_has_a_table_too():
+    scores, none = outcomes(0.1, seeds=2), twin_rows(pd.DataFrame())
+    joined = pd.concat([scores, none], ignore_index=True)  # as notebook 03 does
+    assert joined["outcome"].dtype == object
+    pd.testing.assert_frame_equal(ablation_table(joined, "a"), ablation_table(scores, "a"))
 
 
 def test_cost_and_twins_become_columns_and_metrics():

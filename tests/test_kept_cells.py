@@ -87,6 +87,10 @@ def test_rows_of_a_kept_table_stand_in_for_what_the_run_has_not_and_asks_for(tmp
     by_seed = with_kept_rows(own, str(tmp_path), "03_twins", RUN, ("method", "seed"))
     assert by_seed["value"].tolist() == [0.1, 0.8, 0.2, 0.9]
     assert with_kept_rows(own.iloc[:0], str(tmp_path), "03_twins", RUN)["value"].tolist() == [0.1, 0.2]
+    means = [table.rename(columns={"seed": "seeds"}).assign(seeds=[*table["seed"] * 0 + 2]) for table in (own, kept)]
+    means[0].loc[0, "seeds"], means[1].loc[1, "seeds"] = 1, 3  # b: one seed here, three kept
+    means[1].to_csv(tmp_path / "03_means.csv", index=False)
+    assert with_kept_rows(means[0], str(tmp_path), "03_means", RUN)["value"].tolist() == [0.1, 0.2, 0.9]
     assert with_kept_rows(own, "", "03_twins", RUN) is own
     assert with_kept_rows(own, str(tmp_path), "03_none", RUN) is own
 

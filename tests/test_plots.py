@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from prdlib import attention_plots, plots
-from prdlib.ablation_plots import cost_benefit, forest, spread, sure_rows
+from prdlib.ablation_plots import cost_benefit, difference_forest, forest, spread, sure_rows
 from prdlib.attribution_methods import Explanation
 from prdlib.attribution_plots import pair_explanation
 from prdlib.plots import BLUE, DARK, GREY, METHOD_COLOURS, PALE, PURPLE, RED
@@ -96,6 +96,14 @@ def test_curves_name_methods_in_the_order_of_the_ablation_at_whole_epochs():
     axis = plots.learning_curves(table).axes[-1]
     assert axis.get_legend_handles_labels()[1][:2] == ["CLIP", "PRD"]
     assert all(float(tick).is_integer() for tick in axis.get_xticks())
+
+
+def test_no_row_but_the_baseline_is_grey():
+    names = [f"row {i}" for i in range(len(METHOD_COLOURS) - 1)]
+    colours = [line.get_color() for line in lines_of(plots.learning_curves(histories(names)).axes[0]).values()]
+    assert GREY not in colours
+    named = lines_of(plots.learning_curves(histories(names), baseline="row 1").axes[0])
+    assert [name for name, line in named.items() if line.get_color() == GREY] == ["row 1"]
 
 
 def test_curves_are_the_mean_of_the_seeds_in_a_band_from_least_to_most():
@@ -288,6 +296,31 @@ def test_a_forest_tells_a_chance_that_lies_far_below_instead_of_drawing_it():
     assert far.get_xlim()[0] > 0.3
 
 
+def test_a_row_without_a_finished_training_is_missing_and_not_forgotten():
+    figure = forest(ROWS, rows=["a", "b", "c", "never run"])
+    assert [text.get_text() for text in figure.axes[0].texts] == ["missing"]
+    assert figure.axes[0].texts[0].get_position()[1] == 3
+    assert [label.get_text() for label in figure.axes[0].get_yticklabels()][-1] == "never run"
+    compared = ROWS.assign(difference_low=-0.1, difference_high=0.5, paired_seeds=[2, 1, 2, 2, 2])
+    differences = difference_forest(compared, rows=["a", "b", "c", "never run"])
+    assert [text.get_text() for text in differences.axes[0].texts] == ["missing"]
+
+
+def test_differences_stand_around_0_in_the_colours_of_the_forest():
+    compared = ROWS.assign(difference_low=-0.1, difference_high=0.5, paired_seeds=[2, 1, 2, 2, 2])
+    figure = difference_forest(compared)
+    (axis,) = figure.axes  # the scores that were compared
+    assert axis.get_title() == "m"
+    assert colours_of_marks(axis) == [to_rgba(RED), to_rgba(BLUE)]
+    marks = [line for line in axis.lines if line.get_marker() == "o"]
+    assert [float(line.get_xdata()[0]) for line in marks] == [0.3, 0.1]
+    assert [line.get_markerfacecolor() == "white" for line in marks] == [True, False]
+    assert levels_of(axis) == {0.0: GREY}
+    assert "difference to a, the baseline (grey line)" in caption(figure)
+    assert "grey: the baseline" not in caption(figure)
+    assert "no differences to draw" in difference_forest(ROWS[ROWS["method"] == "a"]).texts[0].get_text()
+
+
 def test_one_row_alone_is_the_baseline_only_when_it_is_named():
     alone = ROWS[ROWS["metric"] == "n"]
     assert colours_of_marks(forest(alone).axes[0]) == [to_rgba(PURPLE)]
@@ -305,7 +338,7 @@ def test_costs_have_a_panel_for_each_metric_and_numbers_that_do_not_hide_each_ot
     figure = cost_benefit(ROWS, ("m", "n", "absent"))
     first, second, key = figure.axes
     assert [axis.get_ylabel() for axis in (first, second)] == ["m", "n"]
-    assert "as measured" in first.get_xlabel()
+    assert "median of seeds" in first.get_xlabel()
     assert [text.get_text() for text in first.texts] == ["1", "2", "3"]
     assert [text.get_text() for text in second.texts] == ["2"]  # b has one number in all panels
     assert [text.get_text() for text in key.texts] == ["1", "a", "2", "b", "3", "c"]

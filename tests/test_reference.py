@@ -38,7 +38,9 @@ def run_dir(tmp_path):
     (folder / "structure" / "heat_map.pdf").write_text("")
     (folder / "structure" / "outcomes.csv.xz").write_bytes(b"compressed")
     step = {"status": "succeeded", "host": "machine", "parameters": {"run_dir": str(folder)}}
-    (folder / "run.json").write_text(json.dumps({"steps": {"03_ablations": step}}))
+    (folder / "run.json").write_text(
+        json.dumps({"run_id": "demo-1234", "started": "", "call": {}, "steps": {"03_ablations": step}})
+    )
     cell = {"cell_type": "code", "source": [f'run_dir = "{folder}"']}
     (folder / "03_ablations.ipynb").write_text(json.dumps({"cells": [cell]}))
     return folder
@@ -93,11 +95,21 @@ def test_what_is_missing_is_named_and_the_old_reference_stays(run_dir, tmp_path)
     assert (tmp_path / "kept" / "05_overview.csv").is_file()
 
 
-def test_the_command_keeps_the_newest_run_of_the_profile_that_is_named(run_dir, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("grid", [True, False])
+def test_the_command_keeps_the_newest_run_of_the_profile_or_grid_that_is_named(
+    run_dir, tmp_path, monkeypatch, capsys, grid
+):
+    """'paper' is the name of a profile and of a grid: the run says what it is."""
     monkeypatch.setattr(reference, "project_root", lambda: run_dir.parents[1])
+    run_dir = run_dir.rename(run_dir.with_name("paper-1234"))
     (run_dir.parent / "latest").symlink_to(run_dir.name)
-    assert reference.main(["demo"]) == 0  # no profile's name: a grid
-    assert (run_dir.parent / "reference" / "grids" / "demo" / "03_rows.csv").is_file()
+    manifest = json.loads((run_dir / "run.json").read_text())
+    manifest["call"]["grid"] = "prdlib/grids/paper.yaml" if grid else ""
+    (run_dir / "run.json").write_text(json.dumps(manifest))
+    assert reference.main(["paper"]) == 0
+    place = run_dir.parent / "reference" / ("grids/paper" if grid else "paper")
+    assert (place / "03_rows.csv").is_file()
+    assert (place / "05_overview.csv").is_file() is not grid
     assert reference.main(["other"]) == 2
     assert "is no run of other" in capsys.readouterr().err
 

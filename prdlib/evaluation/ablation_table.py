@@ -24,7 +24,8 @@ from prdlib.evaluation.statistics import holm, resampled_studies, two_sided_p
 from prdlib.evaluation.twins import direction_table, twin_table
 from prdlib.names import in_order
 
-COLUMNS = ["metric", "method", "value", "ci_low", "ci_high", "n", "seeds", "chance", "minus", "paired_seeds", "difference",
+COLUMNS = ["metric", "method", "value", "ci_low", "ci_high", "n", "seeds", "chance", "minus", "paired_seeds",
+           "paired_studies", "difference",
            "difference_low", "difference_high", "p", "p_holm"]  # fmt: skip
 GAIN = ", image - mean image"
 
@@ -33,13 +34,17 @@ def ablation_table(outcomes: pd.DataFrame, baseline: str, resamples: int = 1000,
     """One row per metric and row of the grid.
 
     outcomes: columns method (the row's name), seed, metric, query (a study), outcome, chance. Intervals are over studies and
-    training seeds (see above): beside other rows the same training has another, as far as its spread is of all rows. The
-    difference to ``baseline`` is paired: on the studies and on the ``paired_seeds`` training seeds that both have, since equal
-    seeds draw the same batches and copies and, of equal encoders, start from the same weights. Where they have none in common,
-    the means over all seeds of each are compared. So a difference need not be that of the two values. p: two-sided, from the
-    share of resamples beyond 0, NaN for one seed, of which nothing says how seeds differ; p_holm: corrected for all rows of the
+    training seeds (see above): beside other rows the same training has another, as far as its spread is of all rows (up
+    to twice as wide where those spread more). The difference to ``baseline`` is paired: on the ``paired_studies`` and the
+    ``paired_seeds`` training seeds that both have, since equal seeds draw the same batches and copies and, of equal encoders,
+    start from the same weights. Where they have no seed in common, the means over all seeds of each are compared. So a difference
+    need not be that of the two values. p: two-sided, from the share of resamples beyond 0, NaN for one seed, of which nothing
+    says how seeds differ; p_holm: corrected for all rows of the
     table. Fewer than FEWEST studies get no interval and no p (NaN).
     """
+    outcomes = outcomes.astype(
+        {"outcome": float, "chance": float}
+    )  # a table without rows below another makes them objects
     pairs = max(1, outcomes.groupby("metric")["method"].nunique().sum() - outcomes["metric"].nunique())
     draws = max(resamples, 200 * pairs)  # the smallest p, 2 / draws, times the comparisons is .01
     rows = []
@@ -54,7 +59,7 @@ def ablation_table(outcomes: pd.DataFrame, baseline: str, resamples: int = 1000,
             rows.append({"metric": metric, "method": name, "value": own.to_numpy().mean(), "ci_low": low, "ci_high": high,
                          "n": len(own), "seeds": own.shape[1], "chance": part["chance"].mean(),
                          **compared.get(name, {})})  # fmt: skip
-    table = pd.DataFrame(rows).reindex(columns=COLUMNS).astype({"paired_seeds": "Int64"})
+    table = pd.DataFrame(rows).reindex(columns=COLUMNS).astype({"paired_seeds": "Int64", "paired_studies": "Int64"})
     return table.assign(p_holm=holm(table["p"].to_numpy(dtype=float)))
 
 
@@ -77,7 +82,8 @@ def _differences(
             seeds = min(side.shape[1] for side in sides)
         total = drawn[name] + draw_seeds(error, freedom, draws, seed)
         low, high = _ends(total)
-        found[name] = {"minus": baseline, "paired_seeds": own.shape[1], "difference": means[name].to_numpy().mean(),
+        found[name] = {"minus": baseline, "paired_seeds": own.shape[1],
+                       "paired_studies": len(own), "difference": means[name].to_numpy().mean(),
                        "difference_low": low, "difference_high": high,
                        "p": two_sided_p(total) if seeds > 1 and not np.isnan(low) else np.nan}  # fmt: skip
     return found
@@ -147,8 +153,10 @@ def summary(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def with_cost(table: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame:
-    """The table with ``seconds``: of a training, mean over its seeds."""
-    seconds = outcomes.dropna(subset="seconds").drop_duplicates(["method", "seed"]).groupby("method")["seconds"].mean()
+    """The table with ``seconds``: of a training, the median of its seeds (one of them may have shared its machine)."""
+    seconds = (
+        outcomes.dropna(subset="seconds").drop_duplicates(["method", "seed"]).groupby("method")["seconds"].median()
+    )
     return table.assign(seconds=table["method"].map(seconds))
 
 

@@ -6,6 +6,7 @@ and then no resample of them crosses 0. So their mean is drawn from Student's t 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -25,12 +26,14 @@ class SeedSpread:
 
     @classmethod
     def of(cls, rows: Mapping[str, pd.DataFrame]) -> SeedSpread:
-        """rows: tables [studies, seeds]; those of fewer studies than others say more of their studies than of seeds, and are not
-        asked."""
-        longest = max(map(len, rows.values()), default=0)
-        several = [row for row in rows.values() if row.shape[1] > 1 and len(row) == longest > 0]
+        """rows: tables [studies, seeds]. Asked are those of as many studies as most have (of two such numbers the larger): a row
+        with a test set of its own speaks for itself alone."""
+        several = [row for row in rows.values() if row.shape[1] > 1 and len(row)]
         if not several:
             return cls(0.0, 0)
+        number = Counter(map(len, several))
+        usual = max(number, key=lambda size: (number[size], size))
+        several = [row for row in several if len(row) == usual]
         return cls(float(np.mean([_variance(row) for row in several])), sum(row.shape[1] - 1 for row in several))
 
     @classmethod

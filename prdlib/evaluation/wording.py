@@ -61,11 +61,12 @@ def against_baseline(rows: pd.DataFrame) -> str:
     )
 
 
-def ablation_sheet(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of an ablation by the scores of HEADLINES, a line for each row: 'value [low, high]', with the mean image in the
-    image's place after a bar where it was asked, and minutes of one training.
+def ablation_sheet(rows: pd.DataFrame, names: Sequence[str] = ()) -> pd.DataFrame:
+    """The rows of an ablation by the scores of HEADLINES, each with its chance, a line for each row: 'value [low, high]', with
+    the mean image in the image's place after a bar where it was asked, and minutes of one training.
 
-    rows: of :func:`prdlib.evaluation.ablation_table.ablation_table`, with seconds and mean image."""
+    rows: of :func:`prdlib.evaluation.ablation_table.ablation_table`, with seconds and mean image. names: of all rows that were
+    asked: those without a finished training are lines of 'missing'."""
 
     def cell(row: Any) -> str:
         blind = row.blind
@@ -73,17 +74,26 @@ def ablation_sheet(rows: pd.DataFrame) -> pd.DataFrame:
 
     shown = _headlines(rows).rename(columns={"mean image": "blind"})
     shown["minutes"] = shown["seconds"] / 60
-    return _by_row(shown, ["seeds", "minutes"], cell)
+    heads = {
+        score: score
+        + (" | mean image" if part["blind"].notna().any() else "")
+        + f" (chance {part['chance'].iloc[0]:.2g})"
+        for score, part in shown.groupby("score")
+    }
+    sheet = _by_row(shown, ["seeds", "minutes"], cell).rename(columns=heads)
+    absent = pd.DataFrame({"method": [name for name in names if name not in set(sheet["method"])], "seeds": 0})
+    return pd.concat([sheet, absent.reindex(columns=sheet.columns).fillna("missing")], ignore_index=True)
 
 
 def difference_sheet(rows: pd.DataFrame) -> pd.DataFrame:
-    """Differences to the baseline by the scores of HEADLINES, a line for each row: 'difference [low, high]', * where it is sure.
-    Empty without a baseline."""
+    """Differences to the baseline by the scores of HEADLINES, a line for each row: 'difference [low, high]', * where it is
+    sure, and n where it is not of all studies of the row. Empty without a baseline."""
 
     def cell(row: Any) -> str:
         if pd.isna(row.difference):
             return ""
         text = _interval(row.difference, row.difference_low, row.difference_high, "+.3f")
+        text += "" if row.paired_studies == row.n else f" (n = {row.paired_studies})"
         return text + (" *" if row.p_holm < SURE else "")
 
     shown = _headlines(rows)

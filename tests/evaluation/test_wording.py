@@ -55,16 +55,25 @@ def test_what_is_sure_after_the_correction_is_named_and_one_seed_claims_nothing(
 
 
 def test_an_ablation_is_one_line_a_row():
-    table = pd.DataFrame(ROWS).assign(seconds=90.0, **{"mean image": [None, None, 0.25, None, None, None]})
+    table = pd.DataFrame(ROWS).assign(
+        seconds=90.0, n=100, paired_studies=100, **{"mean image": [None, None, 0.25, None, None, None]}
+    )
     sheet = wording.ablation_sheet(table)
-    assert sheet.columns.tolist() == ["method", "seeds", "minutes", "R@1", "5 options"]
+    assert sheet.columns.tolist() == [
+        "method", "seeds", "minutes", "R@1 (chance 0.2)", "5 options | mean image (chance 0.2)",
+    ]  # fmt: skip
     assert sheet.loc[0].tolist() == ["clip", 3, 1.5, "0.500 [0.400, 0.600]", ""]
-    assert sheet.set_index("method").loc["prd", "5 options"] == "0.500 [0.400, 0.600] | 0.250"
+    assert sheet.set_index("method").loc["prd", "5 options | mean image (chance 0.2)"] == "0.500 [0.400, 0.600] | 0.250"
     differences = wording.difference_sheet(table).set_index("method")
     assert differences.index.tolist() == ["prd", "gloria", "other"]
     assert differences.loc["prd"].tolist() == [3, "+0.200 [+0.100, +0.300] *", "-0.200 [-0.300, -0.100] *"]
     assert differences.loc["gloria", "R@1"] == "+0.200 [+0.100, +0.300]"
     assert wording.difference_sheet(table[table["method"] == "clip"]).empty
+    fewer = wording.difference_sheet(table.assign(paired_studies=56)).set_index("method")
+    assert fewer.loc["gloria", "R@1"] == "+0.200 [+0.100, +0.300] (n = 56)"
+    whole = wording.ablation_sheet(table, ["clip", "never run"])
+    assert whole.iloc[-1].tolist() == ["never run", 0, "missing", "missing", "missing"]
+    assert whole.iloc[:-1]["method"].tolist() == sheet["method"].tolist()
 
 
 def test_one_method_is_not_compared():
