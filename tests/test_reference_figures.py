@@ -1,6 +1,8 @@
 """Every stored figure of the reference results is what the table beside it draws."""
 
+import base64
 import io
+import json
 import re
 
 import numpy as np
@@ -40,6 +42,22 @@ def test_the_first_figure_of_the_readme_is_one_of_them():
 def test_a_stored_figure_is_what_its_table_draws(path, draw):
     stored = np.asarray(Image.open(path).convert("L"), dtype=int)
     assert differing(pixels(draw(path.parent)), stored) <= ALLOWED, f"{path.name} is not of its table: make figures"
+
+
+NOTEBOOKS = sorted((project_root() / "papermill_runs" / "reference").rglob("03_ablations.ipynb"))
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.parent.name)
+def test_the_figures_of_an_executed_notebook_are_those_beside_it(path):
+    cells = json.loads(path.read_text())["cells"]
+    shown = [output.get("data", {}).get("image/png") for cell in cells for output in cell.get("outputs", [])]
+    shown = [
+        np.asarray(Image.open(io.BytesIO(base64.b64decode(text))).convert("L"), dtype=int) for text in shown if text
+    ]
+    stored = [np.asarray(Image.open(p).convert("L"), dtype=int) for p in sorted(path.parent.glob("03_*.png"))]
+    assert len(stored) >= 3
+    assert len(shown) >= len(stored)
+    assert [min(differing(one, picture) for one in shown) <= ALLOWED for picture in stored] == [True] * len(stored)
 
 
 def test_one_changed_number_would_be_found():
