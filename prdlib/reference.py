@@ -117,14 +117,14 @@ def keep_reference(run_dir: str | Path, folder: str | Path, grid: bool = False) 
 
 
 def _carry_on(before: Path, now: Path) -> None:
-    """Steps of trainings in the manifest that was kept ``before``, which this run did not make again, in that of ``now``."""
-    if before.is_file():
-        manifest = json.loads(now.read_text())
-        earlier = json.loads(before.read_text())["steps"]
-        earlier = {key: step for key, step in earlier.items() if key.startswith("02_")}
-        write_atomic(
-            now, json.dumps(manifest | {"steps": earlier | manifest["steps"]}, indent=1, ensure_ascii=False) + "\n"
-        )
+    """Steps of trainings in the manifest that was kept ``before``, which this run did not make again, in that of ``now``; steps
+    that wait are left out of it: nobody will run them there."""
+    manifest = json.loads(now.read_text())
+    earlier = json.loads(before.read_text())["steps"] if before.is_file() else {}
+    steps = {key: step for key, step in earlier.items() if key.startswith("02_")}
+    steps |= {key: step for key, step in manifest["steps"].items() if step["status"] != "queued"}
+    steps = {key: step for key, step in steps.items() if step["status"] != "queued"}
+    write_atomic(now, json.dumps(manifest | {"steps": steps}, indent=1, ensure_ascii=False) + "\n")
 
 
 def keep_checkpoint(source: str | Path, checkpoints: str | Path) -> list[str]:

@@ -66,6 +66,11 @@ def test_an_ablation_keeps_outcomes_notebook_and_manifest_with_paths_of_the_proj
 
 def test_a_manifest_keeps_the_trainings_that_an_earlier_one_knew(run_dir, tmp_path):
     before = {"steps": {"02_pretraining-prd-seed0": {"status": "succeeded"}, "03_ablations": {"status": "failed"}}}
+    now = json.loads((run_dir / "run.json").read_text())
+    now["steps"] |= {
+        f"02_pretraining-prd-seed{seed}": {"status": "queued"} for seed in (0, 1)
+    }  # trained elsewhere, and never
+    (run_dir / "run.json").write_text(json.dumps(now))
     (tmp_path / "kept").mkdir()
     (tmp_path / "kept" / "run.json").write_text(json.dumps(before))
     keep_reference(run_dir, tmp_path / "kept", grid=True)
