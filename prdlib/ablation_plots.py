@@ -86,7 +86,14 @@ def difference_forest(table: pd.DataFrame, baseline: str | None = None, rows: Se
             row = part.loc[name]
             colour = _colour(row, baseline)
             axis.plot([row["difference_low"], row["difference_high"]], [place, place], color=colour, lw=2)
-            axis.plot(row["difference"], place, "o", color=colour, ms=5, **_mark(row["paired_seeds"]))
+            axis.plot(
+                row["difference"],
+                place,
+                "o",
+                color=colour,
+                ms=5,
+                **_mark(1 if row["paired_seeds"] < 2 and pd.isna(row["p"]) else 2),
+            )
         axis.axvline(0, color=GREY, lw=0.8)
         rows_axis(axis, rows, fill(metric, 34))
     name = METHOD_NAMES.get(baseline, baseline)

@@ -152,7 +152,8 @@ def with_kept_rows(
     """A table with the rows that <folder>/<name>.csv keeps of what it has not (``by``: method, or method and seed), of the rows
     and seeds that the run asks for; as it is for '', and where there was nothing to keep (a collection without twins).
 
-    A table by method has means over ``seeds``, which cannot be joined: of a method that both have, that of more seeds is taken.
+    A table by method has means over ``seeds``, which cannot be joined: of a method that both have, that of more seeds is taken,
+    unless it is of more than the run asks for.
     """
     path = find_path(folder) / f"{name}.csv"
     if not folder or not path.is_file():
@@ -160,7 +161,8 @@ def with_kept_rows(
     kept = pd.read_csv(path)
     asked = {"method": set(run.rows), "seed": set(run.seeds)}
     if by == ("method",) and "seeds" in kept and len(table):
-        more = kept.groupby("method")["seeds"].max().gt(table.groupby("method")["seeds"].max())
+        there = kept.groupby("method")["seeds"].max()
+        more = there.gt(table.groupby("method")["seeds"].max()) & (there <= len(run.seeds))
         table = table[~table["method"].isin(more.index[more])]
     own = set() if table.empty else set(zip(*(table[key] for key in by), strict=True))
     keys = zip(*(kept[key] for key in by), strict=True)

@@ -252,6 +252,7 @@ class Runner:
             "host": platform.node(),
             "device": self.facts["device"],
             "started": now(),
+            "commit": self.facts["provenance"]["commit"],  # another call may run other steps, of another commit
             "parameters": dict(step.parameters),
             "input_hash": key,
         }

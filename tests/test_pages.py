@@ -39,6 +39,7 @@ NO_TABLE = {  # numbers of these pages that stand in no table, and why
     "1.27 times its encoders (the large one 1.01)": "1 / ratio of the table above it",
     "(95 %)": "level of the intervals",
     "p < .05": "prdlib/evaluation/statistics.py, SURE",
+    "three of 21,600 draws; three million draws of the same give 0.06": "200 draws a comparison; drawn once again, by hand",
     "more than 0.97": "the bound of the count before it",
     "random vectors come to 41 %": "of the released rule: README, Fidelity",
     "notebook 03": "a name",

@@ -301,13 +301,13 @@ def test_a_row_without_a_finished_training_is_missing_and_not_forgotten():
     assert [text.get_text() for text in figure.axes[0].texts] == ["missing"]
     assert figure.axes[0].texts[0].get_position()[1] == 3
     assert [label.get_text() for label in figure.axes[0].get_yticklabels()][-1] == "never run"
-    compared = ROWS.assign(difference_low=-0.1, difference_high=0.5, paired_seeds=[2, 1, 2, 2, 2])
+    compared = ROWS.assign(difference_low=-0.1, difference_high=0.5, paired_seeds=[2, 1, 2, 2, 2], p=None)
     differences = difference_forest(compared, rows=["a", "b", "c", "never run"])
     assert [text.get_text() for text in differences.axes[0].texts] == ["missing"]
 
 
 def test_differences_stand_around_0_in_the_colours_of_the_forest():
-    compared = ROWS.assign(difference_low=-0.1, difference_high=0.5, paired_seeds=[2, 1, 2, 2, 2])
+    compared = ROWS.assign(difference_low=-0.1, difference_high=0.5, paired_seeds=[2, 1, 2, 2, 2], p=None)
     figure = difference_forest(compared)
     (axis,) = figure.axes  # the scores that were compared
     assert axis.get_title() == "m"
@@ -319,6 +319,17 @@ def test_differences_stand_around_0_in_the_colours_of_the_forest():
     assert "difference to a, the baseline (grey line)" in caption(figure)
     assert "grey: the baseline" not in caption(figure)
     assert "no differences to draw" in difference_forest(ROWS[ROWS["method"] == "a"]).texts[0].get_text()
+
+
+def test_a_difference_of_seeds_that_were_not_tested_is_hollow():
+    compared = ROWS.assign(
+        difference_low=-0.1, difference_high=0.5, paired_seeds=[2, 0, 0, 2, 2], p=[None, None, 0.4, None, None]
+    )
+    marks = [line for line in difference_forest(compared).axes[0].lines if line.get_marker() == "o"]
+    assert [line.get_markerfacecolor() == "white" for line in marks] == [
+        True,
+        False,
+    ]  # one seed each, and several, none shared
 
 
 def test_one_row_alone_is_the_baseline_only_when_it_is_named():

@@ -95,6 +95,7 @@ def test_a_run_continues_skips_what_is_done_and_repeats_what_changed(tmp_path):
     assert list(step["outputs"]) == ["02_clip-seed0_scores.csv"]
     assert step["parameters"]["method"] == "clip"
     assert {"versions", "commit", "dirty"} <= set(manifest["provenance"])
+    assert {step["commit"] for step in manifest["steps"].values()} == {manifest["provenance"]["commit"]}
     executed = nbformat.read(tmp_path / "run" / "02_pretraining-prd-seed0.ipynb", 4)
     assert 'method = "prd"' in "".join(c.source for c in executed.cells)
 

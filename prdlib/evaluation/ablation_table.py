@@ -2,8 +2,10 @@
 
 A bootstrap of two levels: every resample draws the test studies anew, from those there are, and the mean over training seeds.
 The latter is drawn from Student's t around what was seen (:mod:`prdlib.evaluation.seed_spread`), with the variance of the row's
-own seeds or, where that is larger, the mean of those of all rows of the metric, which also stands for rows of one seed; with the
-degrees of freedom of all these rows together, for a difference 4 (S - 1) at most of a baseline of S seeds.
+own seeds or, where that is larger, the mean of those of all rows of the metric (of as many studies as most have), which also
+stands for rows of one seed; with the degrees of freedom of all these rows together, for a difference 4 (S - 1) at most of a
+baseline of S seeds. Where seeds differ no more than studies make them differ, nothing is added. There are 200 draws for each
+comparison: a p_holm between .03 and .07 may be on the other side of .05 with other draws.
 
 What that holds, by simulation of 24 rows and three seeds: where all rows' seeds spread alike, intervals the truth in 95 % and a
 table without any difference a sure row in less than 5 %. Of one row whose seeds spread twice (four times) as much as the others'
@@ -34,12 +36,12 @@ def ablation_table(outcomes: pd.DataFrame, baseline: str, resamples: int = 1000,
     """One row per metric and row of the grid.
 
     outcomes: columns method (the row's name), seed, metric, query (a study), outcome, chance. Intervals are over studies and
-    training seeds (see above): beside other rows the same training has another, as far as its spread is of all rows (up
-    to twice as wide where those spread more). The difference to ``baseline`` is paired: on the ``paired_studies`` and the
-    ``paired_seeds`` training seeds that both have, since equal seeds draw the same batches and copies and, of equal encoders,
-    start from the same weights. Where they have no seed in common, the means over all seeds of each are compared. So a difference
-    need not be that of the two values. p: two-sided, from the share of resamples beyond 0, NaN for one seed, of which nothing
-    says how seeds differ; p_holm: corrected for all rows of the
+    training seeds (see above): beside other rows the same training has another, as far as its spread is of all rows (wider
+    where those spread more, so that one may hold 0 and the other not). The difference to ``baseline`` is paired: on the
+    ``paired_studies`` and the ``paired_seeds`` training seeds that both have, since equal seeds draw the same batches and copies
+    and, of equal encoders, start from the same weights. Where they have no seed in common, the means over all seeds of each are
+    compared. So a difference need not be that of the two values. p: two-sided, from the share of resamples beyond 0, NaN for one
+    seed, of which nothing says how seeds differ; p_holm: corrected for all rows of the
     table. Fewer than FEWEST studies get no interval and no p (NaN).
     """
     outcomes = outcomes.astype(

@@ -27,7 +27,7 @@ class SeedSpread:
     @classmethod
     def of(cls, rows: Mapping[str, pd.DataFrame]) -> SeedSpread:
         """rows: tables [studies, seeds]. Asked are those of as many studies as most have (of two such numbers the larger): a row
-        with a test set of its own speaks for itself alone."""
+        with a test set of its own says nothing of the others."""
         several = [row for row in rows.values() if row.shape[1] > 1 and len(row)]
         if not several:
             return cls(0.0, 0)
