@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from textwrap import fill
 
 import numpy as np
@@ -41,16 +41,11 @@ def forest(
     baseline = baseline or _named_baseline(table)
     figure, panels, rows = _panels(table, rows)
     for axis, metric, part in panels:
-        for place, name in enumerate(rows):
-            if name not in part.index:
-                _missing(axis, place)
-                continue
-            row = part.loc[name]
-            colour = _colour(row, baseline)
+        for place, row, colour in _drawn_rows(axis, part, rows, baseline):
             axis.plot([row["ci_low"], row["ci_high"]], [place, place], color=colour, lw=2)
-            axis.plot(row["value"], place, "o", color=colour, ms=5, **_mark(row["seeds"]))
+            axis.plot(row["value"], place, "o", color=colour, ms=5, **_mark(row["seeds"] == 1))
             if seeds is not None:
-                own = seeds[(seeds["metric"] == metric) & (seeds["method"] == name)]["value"]
+                own = seeds[(seeds["metric"] == metric) & (seeds["method"] == row.name)]["value"]
                 axis.scatter(own, np.full(len(own), place + 0.3), s=5, color=colour, alpha=0.7)
         if baseline in part.index:
             axis.axvline(part.loc[baseline, "value"], color=GREY, lw=0.8)
@@ -79,21 +74,10 @@ def difference_forest(table: pd.DataFrame, baseline: str | None = None, rows: Se
     rows = [name for name in (in_order(table["method"]) if rows is None else rows) if name != baseline]
     figure, panels, rows = _panels(compared, rows)
     for axis, metric, part in panels:
-        for place, name in enumerate(rows):
-            if name not in part.index:
-                _missing(axis, place)
-                continue
-            row = part.loc[name]
-            colour = _colour(row, baseline)
+        for place, row, colour in _drawn_rows(axis, part, rows, baseline):
+            untested = row["paired_seeds"] < 2 and pd.isna(row["p"])
             axis.plot([row["difference_low"], row["difference_high"]], [place, place], color=colour, lw=2)
-            axis.plot(
-                row["difference"],
-                place,
-                "o",
-                color=colour,
-                ms=5,
-                **_mark(1 if row["paired_seeds"] < 2 and pd.isna(row["p"]) else 2),
-            )
+            axis.plot(row["difference"], place, "o", color=colour, ms=5, **_mark(untested))
         axis.axvline(0, color=GREY, lw=0.8)
         rows_axis(axis, rows, fill(metric, 34))
     name = METHOD_NAMES.get(baseline, baseline)
@@ -120,9 +104,16 @@ def _panels(
     return figure, list(zip(axes.flat, metrics, parts, strict=False)), rows
 
 
-def _missing(axis: Axes, place: int) -> None:
-    axis.text(0.02, place, "missing", fontsize=7, va="center", transform=axis.get_yaxis_transform(),
-              bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
+def _drawn_rows(
+    axis: Axes, part: pd.DataFrame, rows: Sequence[str], baseline: str | None
+) -> Iterator[tuple[int, pd.Series, str]]:
+    """(place, row, colour) of each row that has the score of a panel; the others are written there as missing."""
+    for place, name in enumerate(rows):
+        if name in part.index:
+            yield place, part.loc[name], _colour(part.loc[name], baseline)
+        else:
+            axis.text(0.02, place, "missing", fontsize=7, va="center", transform=axis.get_yaxis_transform(),
+                      bbox={"fc": "white", "ec": "none", "pad": 1})  # fmt: skip
 
 
 def cost_benefit(table: pd.DataFrame, metrics: Sequence[str] = BENEFITS, baseline: str | None = None) -> Figure:
@@ -154,7 +145,7 @@ def cost_benefit(table: pd.DataFrame, metrics: Sequence[str] = BENEFITS, baselin
                 alpha=0.8,
                 solid_capstyle="butt",
             )
-            axis.plot(minute, row["value"], "o", color=colour, ms=5, **_mark(row["seeds"]))
+            axis.plot(minute, row["value"], "o", color=colour, ms=5, **_mark(row["seeds"] == 1))
             leader = {"arrowstyle": "-", "color": "0.75", "lw": 0.6, "linestyle": "--", "shrinkA": 0, "shrinkB": 0}
             axis.annotate(numbers[name], (minute, end), (place, 1.02), textcoords="axes fraction", color=colour, fontsize=7,
                           ha="center", va="bottom", arrowprops=leader)  # fmt: skip
@@ -191,9 +182,9 @@ def _named_baseline(table: pd.DataFrame) -> str | None:
     return next(iter(table["minus"].dropna()), None)
 
 
-def _mark(seeds: float) -> dict[str, object]:
+def _mark(hollow: bool) -> dict[str, object]:
     """The style of a row's value: hollow where one seed says nothing of the spread of trainings."""
-    return {"mfc": "white", "mew": 1.4} if seeds == 1 else {"mec": "white"}
+    return {"mfc": "white", "mew": 1.4} if hollow else {"mec": "white"}
 
 
 def _far_below(chance: float, low: float, high: float) -> bool:
